@@ -1,0 +1,80 @@
+# The commands of the project. Each one sets up .venv first where that is not done yet.
+.DEFAULT_GOAL = help
+.ONESHELL:
+.SHELLFLAGS = -ec
+.PHONY: help setup demo test check bench lock clean
+
+export PYTHONUNBUFFERED = 1
+IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
+CODE = $(wildcard pipeline model tests benchmarks)
+
+IN_RANGE = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
+# A name alone proves nothing (pyenv leaves shims of versions that are not active): the first that runs is taken.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
+	$$python -c '$(IN_RANGE)' 2>/dev/null && echo $$python && break; done)
+
+help:
+	@echo "Usage: make COMMAND [PYTHON=python3.11]"
+	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-6s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/ready ## make .venv with every dependency at its locked version
+
+demo: setup ## run the whole pipeline on the embedded data, show the metrics, say where the pictures are
+	@$(IN_VENV) dvc repro
+	$(IN_VENV) dvc metrics show
+	printf '\nPictures:\n'
+	find data/report -name '*.png' -o -name '*.html' | sort | sed 's/^/  /'
+
+test: setup ## run the tests; ARGS="-k render" goes to pytest
+	@$(IN_VENV) pytest $(ARGS)
+
+check: setup ## lint, formatting and types
+	@$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) mypy $(CODE)
+
+bench: setup ## run every benchmark
+	@for file in $(wildcard benchmarks/[!_]*.py); do
+		$(IN_VENV) benchmarks.$$(basename $$file .py)
+	done
+
+lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
+	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \
+		--universal --python-version 3.10 --fork-strategy fewest --no-python-downloads \
+		--custom-compile-command "make lock"
+
+clean: ## remove .venv and caches; data/ stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis oneview.egg-info
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+# No stamp, no venv: what a stopped set-up left behind is made anew.
+.venv/ready: requirements.lock setup.cfg
+	@python="$(PYTHON)"
+	"$$python" -c '$(IN_RANGE)' 2>/dev/null || {
+		echo "oneview needs Python 3.10, 3.11 or 3.12; found $$($${python:-python3} --version 2>&1)." \
+			"Install one, or name it: make PYTHON=/path/to/python3.11" >&2
+		exit 1
+	}
+	# Debian has ensurepip, which venv needs, in a package of its own; Open3D needs the libraries to be imported.
+	missing=
+	"$$python" -c 'import ensurepip' 2>/dev/null ||
+		missing=$$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+	for pair in libusb-1.0.so.0:libusb-1.0-0 libEGL.so.1:libegl1 libGL.so.1:libgl1 libX11.so.6:libx11-6; do
+		"$$python" -c "import ctypes; ctypes.CDLL('$${pair%:*}')" 2>/dev/null || missing="$$missing $${pair#*:}"
+	done
+	if [ "$$missing" ]; then
+		[ $$(id -u) = 0 ] && command -v apt-get >/dev/null || {
+			echo "System packages are missing. Install them, then try again: sudo apt-get install" $$missing >&2
+			exit 1
+		}
+		apt-get update || true
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing </dev/null
+	fi
+	if [ ! -e $@ ]; then
+		echo "Setting up .venv (about 6 GB, once) with $$("$$python" --version)"
+		"$$python" -m venv --clear .venv
+	fi
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	.venv/bin/uv pip sync --python .venv/bin/python requirements.lock
+	.venv/bin/python -c 'import open3d, torch, pytorch3d._C'
+	touch $@

@@ -1,0 +1,34 @@
+"""What the machine offers: settings that change how fast things are made, never what is made.
+
+They come from the environment, not from params.yaml, so that no stage reruns because of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def workers() -> int:
+    """Worker processes of a stage: ONEVIEW_WORKERS, otherwise the cores this process may use."""
+    given = os.environ.get("ONEVIEW_WORKERS", "")
+    if not given:
+        return len(os.sched_getaffinity(0))
+    if not given.isdigit() or int(given) < 1:
+        raise ValueError(f"ONEVIEW_WORKERS: expected a positive integer, got '{given}'")
+    return int(given)
+
+
+def device() -> str:
+    """`cuda` or `cpu`: ONEVIEW_DEVICE (auto, cpu, cuda), where auto takes CUDA when there is one."""
+    given = os.environ.get("ONEVIEW_DEVICE", "auto")
+    if given not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"ONEVIEW_DEVICE: expected auto, cpu or cuda, got '{given}'")
+    if given == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if given == "cuda":
+        raise ValueError("ONEVIEW_DEVICE: expected a CUDA device for 'cuda', found none")
+    return "cpu"
