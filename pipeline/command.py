@@ -1,10 +1,12 @@
-"""How a stage is run from the command line."""
+"""How a stage is run from the command line, and how it shows how far it is."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+
+from tqdm import tqdm
 
 
 def run(module: str) -> None:
@@ -21,3 +23,11 @@ def run(module: str) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; run it again to go on from here")
+
+
+def progress(label: str, total: int, unit: str, done: int = 0, shown: bool = True) -> tqdm:
+    """A progress bar on standard output, drawn less often where that is no terminal but a log."""
+    interval = 0.1 if sys.stdout.isatty() else 10
+    return tqdm(
+        desc=label, total=total, unit=unit, initial=done, disable=not shown, file=sys.stdout, mininterval=interval
+    )

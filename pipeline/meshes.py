@@ -95,16 +95,29 @@ def normalise(mesh: Mesh, rotation: np.ndarray | None = None) -> tuple[Mesh, np.
     return Mesh((turned - centre) * scale, mesh.faces), affine
 
 
-def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Points (count, 3) on the triangles, uniform by area (Osada et al. 2002, section 4.2)."""
-    corners = mesh.vertices[mesh.faces]
+def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Independent random points on triangles, uniform by area.
+
+    Args:
+        vertices: (N, 3) float.
+        faces: (M, 3) int, M >= 1.
+        count: number of points.
+
+    Returns:
+        (count, 3) float32, in the frame of the vertices.
+
+    Raises:
+        ValueError: there is no area to sample from.
+    """
+    corners = vertices.astype(np.float64)[faces]
     sides = corners[:, 1:] - corners[:, :1]
-    areas = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
-    chosen = rng.choice(len(areas), count, p=areas / areas.sum())
-    u, v = rng.random((2, count, 1))
-    flip = u + v > 1
-    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
-    return corners[chosen, 0] + u * sides[chosen, 0] + v * sides[chosen, 1]
+    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+    if not area.sum() > 0:
+        raise ValueError(f"sample_surface: expected triangles with an area, got {len(faces)} without")
+    chosen = rng.choice(len(faces), count, p=area / area.sum())
+    a, b = rng.random((2, count, 1))
+    a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
+    return (corners[chosen, 0] + a * sides[chosen, 0] + b * sides[chosen, 1]).astype(np.float32)
 
 
 _CONTINUED = re.compile(rb"\\\r?\n")

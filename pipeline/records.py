@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from typing import Any, TypeVar
 
 import joblib
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import meshes
+from pipeline.command import progress
 from pipeline.files import atomic_write, sha256
 from pipeline.machine import workers
 from pipeline.meshes import Mesh, MeshError
@@ -132,14 +131,15 @@ def load(root: Path, entry: Entry) -> tuple[Mesh, np.ndarray]:
 
 def parallel(function: Callable[..., B], arguments: Sequence[tuple], label: str) -> list[B]:
     """`[function(*a) for a in arguments]` in worker processes with a progress bar, in the order of the arguments."""
-    count = min(workers(), len(arguments))
-    if not count:
+    if not arguments:
         return []
-    if count == 1:
-        return [function(*a) for a in tqdm(arguments, desc=label, unit="model", file=sys.stdout)]
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        results = joblib.Parallel(count, return_as="generator")(joblib.delayed(function)(*a) for a in arguments)
-        return list(tqdm(results, total=len(arguments), desc=label, unit="model", file=sys.stdout))
+    count = min(workers(), len(arguments))
+    made = []
+    with progress(label, len(arguments), "model") as bar, joblib.parallel_config("loky", inner_max_num_threads=1):
+        for result in joblib.Parallel(count, return_as="generator")(joblib.delayed(function)(*a) for a in arguments):
+            made.append(result)
+            bar.update()
+    return made
 
 
 def refuse_past(max_rejected: float, reasons: dict[str, str], total: int, label: str) -> None:

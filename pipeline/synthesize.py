@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
+from pipeline.command import progress, run
 from pipeline.families import FAMILIES, Part, Piece, Shape
 from pipeline.files import atomic_write
 from pipeline.params import load
@@ -171,16 +171,15 @@ def write_splits(path: Path, params: Params) -> None:
 def synthesize(root: Path, params: Params) -> None:
     """Writes the whole data set to the folder `root`, replacing what was there."""
     count = params.models_per_category
-    with atomic_write(root) as folder, tqdm(total=count * len(FAMILIES), unit="model") as progress:
+    with atomic_write(root) as folder, progress("synthesize", count * len(FAMILIES), "model") as bar:
         folder.mkdir()
-        for synset, (name, _) in FAMILIES.items():
-            progress.set_description(name.split(",")[0])
+        for synset in FAMILIES:
             files = []
             for index in range(count):
                 model = build(synset, index, params)
                 stem = f"{synset}/{model.model_id}/models/model_normalized"
                 files += [(f"{stem}.json", json_text(model)), (f"{stem}.obj", obj_text(model))]
-                progress.update()
+                bar.update()
             write_zip(folder / f"{synset}.zip", sorted(files))
         write_taxonomy(folder / "taxonomy.json", count)
         write_splits(folder / "all.csv", params)
@@ -191,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("pipeline.synthesize")

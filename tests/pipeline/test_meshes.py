@@ -111,13 +111,22 @@ def test_rotation_is_part_of_the_way_back() -> None:
     assert np.allclose(normalised.vertices @ affine[:3, :3].T + affine[:3, 3], mesh.vertices)
 
 
-def test_surface_points_are_uniform_by_area() -> None:
-    box = trimesh.creation.box((1, 1, 4))
-    points = meshes.sample_surface(Mesh(box.vertices, box.faces), 20000, np.random.default_rng(0))
-    assert np.allclose((np.abs(points) / [0.5, 0.5, 2]).max(axis=1), 1)  # on the surface of the box
-    # The caps are 2 of 18 units of area; three standard deviations of the binomial.
-    caps = (np.abs(points[:, 2]) > 2 - 1e-9).mean()
-    assert caps == pytest.approx(2 / 18, abs=3 * np.sqrt(2 / 18 * 16 / 18 / 20000))
+def test_points_lie_on_the_surface_uniformly_by_area() -> None:
+    # Two triangles of areas 0.5 and 2: a fifth of the points on the first; its mean is its centroid.
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [2, 0, 5], [0, 2, 5]], np.float32)
+    points = meshes.sample_surface(vertices, np.array([[0, 1, 2], [3, 4, 5]]), 20_000, np.random.default_rng(0))
+    first = points[points[:, 2] == 0]
+    assert points.shape == (20_000, 3)
+    assert len(first) / 20_000 == pytest.approx(0.2, abs=0.01)
+    assert set(np.unique(points[:, 2])) == {0.0, 5.0}
+    np.testing.assert_allclose(first.mean(0), [1 / 3, 1 / 3, 0], atol=0.02)
+    assert (first >= 0).all()
+    assert (first[:, 0] + first[:, 1] <= 1 + 1e-6).all()
+
+
+def test_no_area_no_points() -> None:
+    with pytest.raises(ValueError, match="expected triangles with an area, got 0"):
+        meshes.sample_surface(np.zeros((0, 3)), np.zeros((0, 3), int), 5, np.random.default_rng(0))
 
 
 @pytest.mark.skipif("ONEVIEW_REAL_ROOT" not in os.environ, reason="ONEVIEW_REAL_ROOT names no folder of real meshes")

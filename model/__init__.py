@@ -1,0 +1,47 @@
+"""Systems: single-image 3D reconstruction networks, one file each, behind one contract.
+
+A system is a module `model/<name>.py` with two classes:
+
+`Config`
+    Frozen dataclass; an entry of `systems:` in params.yaml fills it. It has `image_size: tuple[int, int]` (H, W) and
+    `resolution: int` (R), the sizes of what the network takes and gives.
+
+`Model(config)`
+    A torch module with
+
+    `targets: tuple[str, ...]`
+        What the losses compare with: `occupancy`, `points` or both; only these are read from the shards.
+    `parts() -> dict[str, dict]`
+        Name of a part -> AdamW parameter group: `params`, and whatever overrides the trainer's own `lr` or `betas`.
+        Each part has an optimizer of its own; in every step the loop updates them in this order.
+    `losses(batch, part) -> dict[str, Tensor]`
+        Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
+        (B, V, 1, H, W) float32 in [0, 1], of the targets `occupancy` (B, R, R, R) float32 in {0, 1} and `points`
+        (B, P, 3) float32 in the unit cube, and `progress`, the share of the training done, in [0, 1].
+    `predict(images) -> Tensor`
+        Occupancy logits (B, R, R, R) for `images` (B, V, 1, H, W); deterministic.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+
+def system(name: str) -> ModuleType:
+    """The module of a system; ValueError where there is none of that name."""
+    try:
+        module = importlib.import_module(f"model.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"model.{name}":
+            raise
+        raise ValueError(f"systems: expected the name of a file in model/, got '{name}'") from error
+    return module
+
+
+def create(name: str, config: Any) -> nn.Module:
+    """A new network of the system `name`, its weights drawn from torch's generator."""
+    return system(name).Model(config)

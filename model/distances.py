@@ -1,0 +1,111 @@
+"""How far a reconstruction is from the truth; losses and metrics share these.
+
+Names say it in full: what papers call "Chamfer distance" differs by squares and by factors of two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
+
+
+def iou(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Intersection over union of solid grids, |X and Y| / |X or Y|.
+
+    Args:
+        prediction: (B, ...) bool, of any number of axes.
+        truth: (B, ...) bool, of the same shape.
+
+    Returns:
+        (B,) float32 in [0, 1]; two empty grids are the same shape, 1.
+
+    Raises:
+        ValueError: the shapes differ or the grids are not bool.
+    """
+    if prediction.shape != truth.shape or prediction.dtype != torch.bool or truth.dtype != torch.bool:
+        raise ValueError(
+            f"iou: expected two bool grids of one shape, got {prediction.dtype} {tuple(prediction.shape)} "
+            f"and {truth.dtype} {tuple(truth.shape)}"
+        )
+    both = (prediction & truth).flatten(1).sum(1)
+    either = (prediction | truth).flatten(1).sum(1)
+    return torch.where(either == 0, 1.0, both / either.clamp(min=1))
+
+
+def iou_curve(probabilities: Tensor, truth: Tensor, thresholds: Tensor) -> Tensor:
+    """`iou(probabilities > t, truth)` for every t of `thresholds`, in one pass over the cells.
+
+    Args:
+        probabilities: (B, ...) float.
+        truth: (B, ...) bool, of the same shape.
+        thresholds: (T,) float, ascending.
+
+    Returns:
+        (B, T) float32.
+    """
+    count, steps = len(truth), len(thresholds)
+    passed = torch.bucketize(probabilities.flatten(1), thresholds)  # how many thresholds a cell is above
+    row = 2 * torch.arange(count, device=truth.device)[:, None] + truth.flatten(1)
+    cells = torch.bincount((row * (steps + 1) + passed).flatten(), minlength=2 * count * (steps + 1))
+    outer, inner = cells.view(count, 2, steps + 1).flip(-1).cumsum(-1).flip(-1).unbind(1)
+    either = outer[:, 1:] + inner[:, :1]
+    return torch.where(either == 0, 1.0, inner[:, 1:] / either.clamp(min=1))
+
+
+def chamfer_unsquared(a: Tensor, b: Tensor) -> Tensor:
+    """Chamfer distance between two point sets: mean_a min_b |a - b| + mean_b min_a |b - a|.
+
+    Euclidean distances as they are, not squared; the sum of both directions, not their mean. In the unit of
+    the points. Not differentiable on the CPU.
+
+    Args:
+        a: (N, 3) float points, N >= 1.
+        b: (M, 3) float points, M >= 1, in the same frame and on the same device.
+
+    Returns:
+        () float32.
+
+    Raises:
+        ValueError: a set is empty or not (N, 3).
+    """
+    return nearest_distances(a, b).mean() + nearest_distances(b, a).mean()
+
+
+def nearest_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance of every point of `a` to the nearest point of `b`.
+
+    Args:
+        a: (N, 3) float points.
+        b: (M, 3) float points, M >= 1.
+
+    Returns:
+        (N,) float32 on the device of `a`. On the CPU from SciPy's k-d tree where there is one, otherwise, and
+        on CUDA, from all pairs in chunks of bounded memory.
+
+    Raises:
+        ValueError: a set is empty or not (N, 3).
+    """
+    for name, points in (("first", a), ("second", b)):
+        if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+            raise ValueError(f"distances: expected points of shape (N, 3), N >= 1, got {tuple(points.shape)} as {name}")
+    if a.is_cuda:
+        return all_pairs_nearest(a, b)
+    try:
+        from scipy.spatial import cKDTree
+    except ImportError:
+        return all_pairs_nearest(a, b)
+    # Of sets that lie apart, a loose tree of larger leaves answers 2.5 times as fast as the default one.
+    tree = cKDTree(b.detach().numpy(), leafsize=32, compact_nodes=False, balanced_tree=False)
+    distances, _ = tree.query(a.detach().numpy())
+    return torch.from_numpy(distances).float()
+
+
+def all_pairs_nearest(a: Tensor, b: Tensor) -> Tensor:
+    """`nearest_distances` by brute force, at most CHUNK_PAIRS distances at a time, on any device."""
+    rows = max(1, CHUNK_PAIRS // len(b))
+    # The matrix-product form of cdist loses half the digits where points nearly coincide.
+    exact = "donot_use_mm_for_euclid_dist"
+    parts = a.float().split(rows)
+    return torch.cat([torch.cdist(part, b.float(), compute_mode=exact).amin(1) for part in parts])

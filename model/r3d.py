@@ -1,0 +1,261 @@
+"""R3D: an attention VAE-GAN from one photo to a voxel grid.
+
+"3D Shape Reconstruction from a Single Image", Kartikesh Mishra. Where text and listing differ, the listing is
+followed, unless it can't be what is meant. `Config()` has the listing's layers and parameters. Differences:
+
+Slips, put right
+ 1. Attention is over image positions, which have no past: the listing's causal mask is off by default
+    (`causal_attention`). With it on, what is masked is minus infinity, not 10,000 less.
+ 2. Attention scores are not written out (12,288 x 12,288 after the first block, 10 GB an image):
+    `F.scaled_dot_product_attention` gives the same values. On a CPU its dropout does write them out, so
+    `attention_dropout` is apart from `dropout` and can be 0.
+ 3. The encoder flattens each image, not the whole batch into one vector.
+ 4. The layer named log-variance gives log(sigma^2), so sigma = exp(logvar / 2), not exp(logvar).
+ 5. KL = -1/2 sum(1 + logvar - mu^2 - exp(logvar)), averaged over the batch. The listing sums sigma^2 + mu^2 -
+    log(sigma) - 1/2 over the whole batch; the text's formula lacks the minus sign.
+ 6. The discriminator's labels are 1 for real and 0 for generated, as the text says; its formula swaps them.
+ 7. Noise is drawn on mu's device; no `.cuda()` inside, and no KL kept as state between calls.
+
+Choices that the paper leaves open
+ 8. Generator and discriminator end in logits; the sigmoids are inside the losses, where nothing overflows and
+    half precision works.
+ 9. The generator's adversarial loss is the non-saturating -log D(generated); the text says only "deceive".
+10. Weights. Cross-entropy is a mean over R^3 voxels: a KL weight of 1 / R^3 gives the evidence lower bound, and
+    the adversarial weight is small. The discriminator has an AdamW of its own, the rest another.
+11. The adversarial game begins after a share of the training (`adversarial_warmup`). The discriminator rests
+    while its accuracy on the last batch exceeds `discriminator_gate` (Wu et al. 2016, arXiv:1610.07584). It sees
+    generated grids as probabilities, in a batch of their own.
+12. Prediction decodes mu, without noise or dropout.
+
+Wider
+13. Image size, grid size, channels, pools, heads and widths are configuration. Several views of an object are
+    encoded one by one, and mu and log-variance averaged; the seed's single view is the case V = 1.
+14. The listing's unused `cache`, 3-axis input and assertion are gone; `Config` refuses what does not fit.
+
+The text has upsampling layers in the generator, max pooling in the discriminator and an activation after
+attention; the listing, followed here, has transposed convolutions, strided convolutions and none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Config:
+    """The defaults are the listing's network.
+
+    Args:
+        image_size: (H, W) of the input.
+        resolution: R of the grid; halved once for each channel count of generator and discriminator.
+        encoder_channels, encoder_pools: output channels and max-pool factor of each block of the encoder.
+        heads, causal_attention: of the attention after each block but the last.
+        dropout, attention_dropout: of the attention's output and of its weights.
+        hidden: widths of the fully connected layers after the last block.
+        latent: width of mu, log-variance and noise.
+        generator_channels: input channels of each transposed convolution.
+        discriminator_channels: output channels of each convolution.
+        kl_weight, adversarial_weight: beside a voxel cross-entropy (mean over voxels) of weight 1.
+        adversarial_warmup: share of the training before the adversarial game begins.
+        discriminator_gate: accuracy on the last batch above which the discriminator is not updated.
+        discriminator_lr: learning rate of the discriminator.
+
+    Raises:
+        ValueError: a size or share that can't be, by name.
+    """
+
+    image_size: tuple[int, int] = (192, 256)
+    resolution: int = 64
+    encoder_channels: tuple[int, ...] = (32, 64, 128)
+    encoder_pools: tuple[int, ...] = (2, 4, 4)
+    heads: int = 4
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    causal_attention: bool = False
+    hidden: tuple[int, ...] = (1024, 512, 256)
+    latent: int = 1024
+    generator_channels: tuple[int, ...] = (64, 32, 16, 8)
+    discriminator_channels: tuple[int, ...] = (64, 128, 256, 512)
+    kl_weight: float = 1 / 64**3
+    adversarial_weight: float = 0.01
+    adversarial_warmup: float = 0.5
+    discriminator_gate: float = 0.8
+    discriminator_lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_channels", "encoder_pools", "generator_channels", "discriminator_channels"):
+            _check(name, getattr(self, name), "one or more positive numbers", bool(getattr(self, name)))
+        for name, values in vars(self).items():
+            if isinstance(values, tuple):
+                _check(name, values, "positive numbers", all(value > 0 for value in values))
+        for name in ("resolution", "heads", "latent"):
+            _check(name, getattr(self, name), "a positive number", getattr(self, name) > 0)
+        for name in ("kl_weight", "adversarial_weight", "discriminator_lr"):
+            _check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
+        for name in ("dropout", "attention_dropout", "adversarial_warmup", "discriminator_gate"):
+            _check(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
+        count, smallest = len(self.encoder_channels), prod(self.encoder_pools)
+        _check("encoder_pools", self.encoder_pools, f"{count} factors", len(self.encoder_pools) == count)
+        attended = all(channels % self.heads == 0 for channels in self.encoder_channels[:-1])
+        _check("heads", self.heads, f"a divisor of {self.encoder_channels[:-1]}", attended)
+        fits = min(self.image_size) >= smallest
+        _check("image_size", self.image_size, f"{smallest} or more a side, the product of the pools", fits)
+        factor = 2 ** max(len(self.generator_channels), len(self.discriminator_channels))
+        _check("resolution", self.resolution, f"a multiple of {factor}", self.resolution % factor == 0)
+
+
+def _check(name: str, value: Any, expected: str, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, got {value}")
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the positions of (B, C, H, W), added to its input.
+
+    softmax(Q K^T / sqrt(C / heads)) V (Vaswani et al. 2017, arXiv:1706.03762). With `causal_attention` a
+    position sees itself and those before it in row-major order.
+    """
+
+    def __init__(self, channels: int, config: Config):
+        super().__init__()
+        self.heads, self.causal = config.heads, config.causal_attention
+        self.weights_dropout = config.attention_dropout
+        self.project = nn.Linear(channels, 3 * channels)
+        self.output = nn.Linear(channels, channels)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2).transpose(1, 2)  # (B, H*W, C)
+        query, key, value = self.project(positions).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        dropout = self.weights_dropout if self.training else 0.0
+        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
+        attended = self.dropout(self.output(seen.transpose(1, 2).flatten(2)))
+        return x + attended.transpose(1, 2).reshape(x.shape)
+
+
+class Encoder(nn.Module):
+    """Images (N, 1, H, W) -> mu and log-variance, each (N, latent)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        sizes = (1, *config.encoder_channels)
+        blocks: list[nn.Module] = []
+        for (before, after), pool in zip(pairwise(sizes), config.encoder_pools, strict=True):
+            if blocks:
+                blocks.append(Attention(before, config))
+            blocks += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(pool), nn.ReLU()]
+        pixels = prod(side // prod(config.encoder_pools) for side in config.image_size)
+        widths = (sizes[-1] * pixels, *config.hidden)
+        layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
+        self.features = nn.Sequential(*blocks, nn.Flatten(), *layers)
+        self.mu = nn.Linear(widths[-1], config.latent)
+        self.logvar = nn.Linear(widths[-1], config.latent)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(images)
+        return self.mu(features), self.logvar(features)
+
+
+def generator(config: Config) -> nn.Sequential:
+    """Latent vectors (B, latent) -> occupancy logits (B, 1, R, R, R)."""
+    channels = config.generator_channels
+    base = config.resolution // 2 ** len(channels)
+    layers: list[nn.Module] = [
+        nn.Linear(config.latent, channels[0] * base**3),
+        nn.Unflatten(1, (channels[0], base, base, base)),
+    ]
+    for before, after in pairwise(channels):
+        layers += [nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d(after), nn.ReLU()]
+    layers.append(nn.ConvTranspose3d(channels[-1], 1, 4, 2, 1))
+    return _volumetric(layers)
+
+
+def discriminator(config: Config) -> nn.Sequential:
+    """Grids (B, 1, R, R, R) of values in [0, 1] -> logits (B, 1), positive for real."""
+    channels = config.discriminator_channels
+    layers: list[nn.Module] = []
+    for before, after in pairwise((1, *channels)):
+        layers += [nn.Conv3d(before, after, 4, 2, 1, bias=False), nn.BatchNorm3d(after), nn.LeakyReLU(0.2)]
+    last = config.resolution // 2 ** len(channels)
+    layers += [nn.Flatten(), nn.Linear(channels[-1] * last**3, 1)]
+    return _volumetric(layers)
+
+
+def _volumetric(layers: list[nn.Module]) -> nn.Sequential:
+    # On a CPU, convolutions over volumes take two thirds of the time with channels last in memory.
+    sequence = nn.Sequential(*layers)
+    return sequence.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, exp(logvar)) || N(0, 1)) of (B, latent), summed over the latent, averaged over the batch."""
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1).mean()
+
+
+class Model(nn.Module):
+    """See `model/__init__.py`; the parts are `reconstruction` (encoder and generator) and `discriminator`."""
+
+    targets = ("occupancy",)
+    accuracy: Tensor
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.encoder, self.generator = Encoder(config), generator(config)
+        self.discriminator = discriminator(config)
+        # A buffer, so that processes that train together agree on it and a resumed training remembers it.
+        self.register_buffer("accuracy", torch.zeros(()))
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        reconstruction = [*self.encoder.parameters(), *self.generator.parameters()]
+        judge = {"params": list(self.discriminator.parameters()), "lr": self.config.discriminator_lr}
+        return {"reconstruction": {"params": reconstruction}, "discriminator": judge}
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log-variance (B, latent) of `images` (B, V, 1, H, W), averaged over the views."""
+        mu, logvar = self.encoder(images.flatten(0, 1))
+        views = images.shape[:2]
+        return mu.unflatten(0, views).mean(dim=1), logvar.unflatten(0, views).mean(dim=1)
+
+    def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
+        """Weighted losses of one part; of the discriminator none before the warm-up ends."""
+        playing = self.config.adversarial_weight > 0 and batch["progress"] >= self.config.adversarial_warmup
+        if part == "reconstruction":
+            return self._reconstruction(batch, playing)
+        return self._discriminator(batch) if playing else {}
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W); deterministic in eval mode."""
+        return self.generator(self.encode(images)[0]).squeeze(1)
+
+    def _sample(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mu, logvar = self.encode(images)
+        z = mu + torch.randn_like(mu) * (logvar / 2).exp()
+        return self.generator(z), mu, logvar
+
+    def _reconstruction(self, batch: dict[str, Any], playing: bool) -> dict[str, Tensor]:
+        logits, mu, logvar = self._sample(batch["images"])
+        voxels = F.binary_cross_entropy_with_logits(logits.squeeze(1), batch["occupancy"])
+        losses = {"voxels": voxels, "kl": self.config.kl_weight * kl_divergence(mu, logvar)}
+        if playing:
+            fooled = F.softplus(-self.discriminator(logits.sigmoid())).mean()
+            losses["adversarial"] = self.config.adversarial_weight * fooled
+        return losses
+
+    def _discriminator(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        rests = bool(self.accuracy > self.config.discriminator_gate)
+        with torch.no_grad():
+            generated = self._sample(batch["images"])[0].sigmoid()
+        with torch.set_grad_enabled(not rests):
+            real = self.discriminator(batch["occupancy"][:, None])
+            fake = self.discriminator(generated)
+            loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(generated))
+        self.accuracy.copy_(torch.cat([real > 0, fake < 0]).float().mean())
+        return {"discriminator": loss}

@@ -1,0 +1,128 @@
+"""Stage pack: the records of a category -> HDF5 shards by split.
+
+    python -m pipeline.pack 03001627
+
+Reads data/catalog/<synset>.csv, data/renders/<synset>.zip and data/voxels/<synset>.zip, writes data/shards/<synset>/:
+`<split>-<n>.h5` as `shards.py` documents them, and `status.csv` with a row for every model of the catalogue: `packed`,
+or the stage that rejected it, the reason code and a message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline import catalog, records, shards
+from pipeline.command import progress, run
+from pipeline.files import atomic_write, sha256
+from pipeline.params import load
+from pipeline.records import Archive, Entry
+
+SHARDS = Path("data/shards")
+
+
+@dataclass(frozen=True)
+class Params:
+    """Section `pack`.
+
+    Attributes:
+        models_per_shard: at most so many models a file.
+    """
+
+    models_per_shard: int
+
+    def __post_init__(self) -> None:
+        if self.models_per_shard < 1:
+            raise ValueError(f"models_per_shard: expected at least 1, got {self.models_per_shard}")
+
+
+def pack(synset: str, params: Params, out: Path = SHARDS) -> None:
+    """Writes the shards and the status table of one category, all or nothing.
+
+    Raises:
+        ValueError: no model is left that both renders and voxels hold.
+    """
+    entries = sorted(catalog.read_table(catalog.CATALOG / f"{synset}.csv"), key=lambda e: e.ref.model_id)
+    with (
+        Archive(records.RENDERS / f"{synset}.zip") as renders,
+        Archive(records.VOXELS / f"{synset}.zip") as voxels,
+        atomic_write(out / synset) as temporary,
+    ):
+        temporary.mkdir()
+        statuses = [status(entry, renders, voxels) for entry in entries]
+        packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]
+        if not packed:
+            raise ValueError(f"pack {synset}: expected models with views and a grid, found none of {len(entries)}")
+        with progress(f"pack {synset}", len(packed), "model") as bar:
+            for split in shards.SPLITS:
+                chosen = [entry for entry in packed if entry.split == split]
+                for n, part in enumerate(_parts(chosen, params.models_per_shard)):
+                    path = temporary / f"{split}-{n:03}.h5"
+                    marks = [renders.checksum(e.ref.model_id) + voxels.checksum(e.ref.model_id) for e in part]
+                    fingerprint = sha256("\n".join([e.sha256 for e in part] + marks).encode())
+                    shards.write(path, samples(part, renders, voxels, bar), len(part), synset, split, fingerprint)
+        write_status(temporary / "status.csv", entries, statuses)
+
+
+def status(entry: Entry, renders: Archive, voxels: Archive) -> tuple[str, str, str]:
+    """(`packed` or the stage that rejected the model, reason code, message)."""
+    if entry.status != "ok":
+        return "catalog", entry.status, entry.detail
+    for stage, archive in (("render", renders), ("voxelize", voxels)):
+        if entry.ref.model_id in archive.rejects:
+            reason, message = archive.rejects[entry.ref.model_id]
+            return stage, reason, message
+        if entry.ref.model_id not in archive.model_ids:
+            return stage, "missing", "expected a record of this model; run the stage again"
+    return "packed", "", ""
+
+
+def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) -> Iterator[shards.Sample]:
+    """The rows of a shard, one at a time."""
+    for entry in entries:
+        view, solid = renders[entry.ref.model_id], voxels[entry.ref.model_id]
+        side = round((8 * len(solid["occupancy"])) ** (1 / 3))
+        grid = np.unpackbits(solid["occupancy"])[: side**3].reshape(side, side, side)
+        masks = np.unpackbits(view["masks"], axis=-1)[..., : view["views"].shape[-1]]
+        yield shards.Sample(
+            model_id=entry.ref.model_id,
+            mesh_sha256=entry.sha256,
+            views=view["views"],
+            masks=masks.astype(bool),
+            cameras=view["cameras"],
+            world_to_view=view["world_to_view"],
+            occupancy=grid.astype(bool),
+            points=solid["points"],
+            affine=solid["affine"],
+            notes=solid["notes"],
+        )
+        bar.update()
+
+
+def write_status(path: Path, entries: list[Entry], statuses: list[tuple[str, str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["synset", "model_id", "split", "status", "reason", "message", "path", "member"])
+        for entry, row in zip(entries, statuses, strict=True):
+            ref = entry.ref
+            writer.writerow([ref.synset, ref.model_id, entry.split, *row, ref.path, ref.member])
+
+
+def _parts(entries: list[Entry], size: int) -> list[list[Entry]]:
+    return [entries[start : start + size] for start in range(0, len(entries), size)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("synset")
+    pack(parser.parse_args().synset, load("pack", Params))
+
+
+if __name__ == "__main__":
+    run("pipeline.pack")

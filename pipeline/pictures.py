@@ -1,0 +1,129 @@
+"""Pictures of surfaces and the contact sheet that they make up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import open3d as o3d
+from PIL import Image, ImageDraw, ImageFont
+
+AZIMUTH_DEG, ELEVATION_DEG, DISTANCE = 35.0, 25.0, 2.5  # where shapes are looked at from: front, right, above
+MARGIN = 1.15  # around the true shape; what is reconstructed far outside of it is cut off
+SAMPLES = 3  # rays per pixel and axis
+SKY_RAYS, SKY_REACH = 12, 0.4  # rays per ray that look for shade, and how far off what throws it may be
+CELL = 224, 168  # width and height of a picture in the sheet
+CAPTION, GAP, HEADER = 232, 14, 44
+INK, FAINT, LINE = (32, 36, 42), (122, 130, 140), (226, 229, 233)
+TRUE_COLOUR, PREDICTED_COLOUR = (0.62, 0.68, 0.76), (0.93, 0.68, 0.38)
+
+Surface = tuple[np.ndarray, np.ndarray]  # vertices (N, 3), faces (M, 3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the sheet: a photo as large as CELL, (H, W) uint8, two surfaces (maybe empty), lines of text."""
+
+    photo: np.ndarray
+    truth: Surface
+    prediction: Surface
+    caption: tuple[str, ...]
+
+
+def contact_sheet(rows: list[Row]) -> Image.Image:
+    """Photo, true shape and reconstruction of every row, both shapes from one camera and in one light."""
+    width = CAPTION + 3 * (CELL[0] + GAP) + GAP
+    sheet = Image.new("RGB", (width, HEADER + len(rows) * (CELL[1] + GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    lefts = [CAPTION + GAP + column * (CELL[0] + GAP) for column in range(3)]
+    for left, title in zip(lefts, ("photo", "true shape", "reconstruction"), strict=True):
+        draw.text((left + CELL[0] / 2, HEADER / 2), title, INK, font(17), anchor="mm")
+    for index, row in enumerate(rows):
+        top = HEADER + index * (CELL[1] + GAP)
+        draw.line((GAP, top, width - GAP, top), LINE)
+        rays = camera_rays(row.truth[0])
+        truth, prediction = shaded(row.truth, rays, TRUE_COLOUR), shaded(row.prediction, rays, PREDICTED_COLOUR)
+        for left, picture in zip(lefts, (Image.fromarray(row.photo), truth, prediction), strict=True):
+            sheet.paste(picture, (left, top + GAP // 2))
+        for line, text in enumerate(row.caption):
+            ink, size = (INK, 19) if line == 0 else (INK if line < 3 else FAINT, 15)
+            draw.text((GAP, top + 20 + 26 * line), text, ink, font(size))
+    return sheet
+
+
+def camera_rays(vertices: np.ndarray) -> np.ndarray:
+    """(H, W, 6) float32 origins and unit directions, SAMPLES^2 a pixel of a cell, which show all `vertices` (N, 3)."""
+    right_up_forward, shape = camera(), np.array([CELL[0] / CELL[1], 1])
+    eye = -DISTANCE * right_up_forward[2]
+    seen = (vertices - eye) @ right_up_forward.T
+    half = MARGIN * (np.abs(seen[:, :2]) / seen[:, 2:] / shape).max() * shape
+    width, height = CELL[0] * SAMPLES, CELL[1] * SAMPLES
+    x = ((np.arange(width) + 0.5) / width * 2 - 1) * half[0]
+    y = (1 - (np.arange(height) + 0.5) / height * 2) * half[1]
+    directions = unit(np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1) @ right_up_forward)
+    return np.concatenate([np.broadcast_to(eye, directions.shape), directions], axis=-1).astype(np.float32)
+
+
+def camera() -> np.ndarray:
+    """(3, 3) the directions right, up and forward of the picture, in the normalised frame."""
+    azimuth, elevation = np.radians([AZIMUTH_DEG, ELEVATION_DEG])
+    across = np.cos(elevation)
+    forward = np.array([-across * np.sin(azimuth), -np.sin(elevation), across * np.cos(azimuth)])
+    right = unit(np.cross(forward, [0.0, 1.0, 0.0]))
+    return np.stack([right, np.cross(right, forward), forward])
+
+
+def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float]) -> Image.Image:
+    """The surface as the rays see it, in daylight, on white."""
+    vertices, faces = surface
+    if not len(faces):
+        cell = Image.new("RGB", CELL, "white")
+        ImageDraw.Draw(cell).text((CELL[0] / 2, CELL[1] / 2), "nothing", FAINT, font(15), anchor="mm")
+        return cell
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(vertices.astype(np.float32), faces.astype(np.uint32))
+    found = {name: value.numpy() for name, value in scene.cast_rays(o3d.core.Tensor(rays)).items()}
+    hit = np.isfinite(found["t_hit"])
+    face, (u, v) = found["primitive_ids"][hit], found["primitive_uvs"][hit].T
+    weights = np.stack([1 - u - v, u, v], axis=1)
+    normal = unit((vertex_normals(surface)[faces[face]] * weights[..., None]).sum(1))
+    point = rays[hit][:, :3] + found["t_hit"][hit, None] * rays[hit][:, 3:]
+    sun = unit(np.array([-0.5, 0.9, -0.8]) @ camera())
+    brightness = 0.5 * open_sky(scene, point, normal) + 0.6 * (normal @ sun).clip(0)
+    image = np.ones((*hit.shape, 3))
+    image[hit] = (brightness[:, None] * np.array(colour) ** 2.2).clip(0, 1) ** (1 / 2.2)
+    return Image.fromarray((image * 255).round().astype(np.uint8)).resize(CELL, Image.Resampling.BOX)
+
+
+def vertex_normals(surface: Surface) -> np.ndarray:
+    """(N, 3) outward unit normals, averaged over two rings of faces, as grids have stairs where shapes have slopes."""
+    vertices, faces = surface
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
+    of_faces = np.cross(b - a, c - a)
+    for _ in range(2):
+        normals = np.zeros(vertices.shape)
+        for k in range(3):
+            np.add.at(normals, faces[:, k], of_faces)
+        normals = unit(normals)
+        of_faces = normals[faces].sum(1)
+    return normals
+
+
+def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """(N,) share of the hemisphere over each surface point that nothing near covers, weighted by the cosine."""
+    rng = np.random.default_rng(0)
+    shares = np.zeros(len(point))
+    for _ in range(SKY_RAYS):
+        # A random unit vector added to the normal is distributed by the cosine.
+        direction = unit(normal + unit(rng.standard_normal(normal.shape)) * 0.999)
+        rays = np.concatenate([point + 2e-3 * normal, direction], axis=1).astype(np.float32)
+        shares += ~scene.test_occlusions(o3d.core.Tensor(rays), tfar=SKY_REACH).numpy()
+    return shares / SKY_RAYS
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,63 @@
+"""The one preprocessing between a picture and a network, for shards and for users' photos alike.
+
+A view is a grayscale picture with a mask of the object. The network sees the object cropped to its mask, with a
+margin, centred, letterboxed to the network's image size on a white background: so neither the distance of the camera
+nor the shape of the photo matters, and a photo goes through the very steps that the training views went through.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MARGIN = 1.1  # the crop is this much larger than the object's bounding box
+BACKGROUND = 1.0  # white, as the rendered views have it
+SUPERSAMPLE = 3  # samples per output pixel and axis, so that shrinking a view does not alias
+
+
+def prepare(gray: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Network input from pictures and masks, batched, on whatever device they are.
+
+    Args:
+        gray: (..., H, W) uint8 grayscale pictures.
+        mask: (..., H, W) bool, True on the object. Where it is empty the whole picture is taken.
+        size: (height, width) of the network's input.
+
+    Returns:
+        (..., 1, height, width) float32 in [0, 1].
+    """
+    if gray.shape != mask.shape or gray.dtype != torch.uint8:
+        raise ValueError(
+            f"views: expected uint8 pictures and masks of one shape, got {gray.dtype} {tuple(gray.shape)} "
+            f"and {tuple(mask.shape)}"
+        )
+    batch, (height, width) = gray.shape[:-2], gray.shape[-2:]
+    gray, mask = gray.reshape(-1, 1, height, width), mask.reshape(-1, height, width).bool()
+    mask = mask | ~mask.any(dim=(1, 2), keepdim=True)
+    picture = torch.where(mask[:, None], gray.float() / 255, BACKGROUND)
+    top, bottom = _extent(mask.any(dim=2))
+    left, right = _extent(mask.any(dim=1))
+    # Source pixels between two output pixels: the crop has the output's shape and holds the whole box.
+    scale = torch.maximum((bottom - top) / size[0], (right - left) / size[1]) * MARGIN
+    ys = _samples((top + bottom) / 2, scale, size[0]) / height * 2 - 1
+    xs = _samples((left + right) / 2, scale, size[1]) / width * 2 - 1
+    grid = torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)
+    # Sampling darkness instead of brightness makes whatever lies outside the picture white.
+    dark = F.grid_sample(BACKGROUND - picture, grid, mode="bilinear", align_corners=False)
+    image = BACKGROUND - F.avg_pool2d(dark, SUPERSAMPLE)
+    return image.clamp(0, 1).reshape(*batch, 1, *size)
+
+
+def _extent(hit: Tensor) -> tuple[Tensor, Tensor]:
+    """First and one past the last True of each row of (N, L), as float (N,)."""
+    length = hit.shape[1]
+    first = hit.float().argmax(dim=1)
+    last = length - hit.flip(1).float().argmax(dim=1)
+    return first.float(), last.float()
+
+
+def _samples(centre: Tensor, scale: Tensor, count: int) -> Tensor:
+    """(N, count * SUPERSAMPLE) source coordinates of the samples that make up the output pixels."""
+    steps = (torch.arange(count * SUPERSAMPLE, device=centre.device) + 0.5) / SUPERSAMPLE - count / 2
+    return centre[:, None] + scale[:, None] * steps[None]

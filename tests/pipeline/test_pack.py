@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import catalog, pack, records, render, shards, voxelize
+from pipeline.params import Dataset
+from pipeline.shards import ShardDataset
+from tests.meshes import CHAIR, box, write_v2
+
+BROKEN = b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+MODELS = {(CHAIR, f"m{i}"): box(1, 2, 1 + i / 4) for i in range(9)} | {(CHAIR, "nan"): BROKEN}
+RENDER = render.Params(0, 2, 24, 36, 30.0, (0.0, 40.0), (1.0, 1.2))
+VOXELIZE = voxelize.Params(seed=0, resolution=16, points=300)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Catalogue, renders and voxels of nine boxes and a broken mesh."""
+    folder, here = tmp_path_factory.mktemp("project"), Path.cwd()
+    os.chdir(folder)
+    try:
+        root = write_v2(folder / "raw", MODELS)
+        catalog.catalog(Dataset(str(root), (CHAIR,), 0.5))
+        entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+        views = records.Job("render", render.compute, RENDER, "")
+        grids = records.Job("voxelize", voxelize.compute, VOXELIZE, "")
+        for job, out in ((views, records.RENDERS), (grids, records.VOXELS)):
+            records.make(job, root, entries, out / f"{CHAIR}.zip", 0)
+    finally:
+        os.chdir(here)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / CHAIR).iterdir())}
+
+
+def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> None:
+    pack.pack(CHAIR, pack.Params(1000), project / "shards")
+    packed = [
+        model
+        for split in shards.SPLITS
+        if list((project / "shards" / CHAIR).glob(f"{split}-*"))
+        for model in ShardDataset(project / "shards", [CHAIR], split).models
+    ]
+    with (project / "shards" / CHAIR / "status.csv").open() as file:
+        table = {row["model_id"]: row for row in csv.DictReader(file)}
+    assert sorted(table) == sorted(model_id for _, model_id in MODELS)
+    assert sorted(packed) == sorted((CHAIR, name) for name, row in table.items() if row["status"] == "packed")
+    assert len(packed) == 9
+    assert (table["nan"]["status"], table["nan"]["reason"]) == ("catalog", "not_finite")
+    for split in shards.SPLITS:
+        for path in (project / "shards" / CHAIR).glob(f"{split}-*"):
+            with shards.open_shard(path) as file:
+                for model_id in file["model_id"][:]:
+                    assert table[model_id.decode()]["split"] == split
+
+
+def test_a_row_holds_what_the_stages_made(project: Path) -> None:
+    pack.pack(CHAIR, pack.Params(1000), project / "shards")
+    path = next((project / "shards" / CHAIR).glob("train-*"))
+    with shards.open_shard(path) as file, records.Archive(records.RENDERS / f"{CHAIR}.zip") as renders:
+        name = file["model_id"][0].decode()
+        view = renders[name]
+        for key in ("views", "masks", "cameras", "world_to_view"):
+            assert np.array_equal(file[key][0], view[key]), key
+        grid = np.unpackbits(file["occupancy"][0]).reshape(16, 16, 16)
+        # The box, its longest side 2 scaled to 15/16: 15 of 16 cells along y, half of that along x.
+        assert grid.any(axis=(0, 2)).sum() == 16 and grid.any(axis=(1, 2)).sum() == 8
+        points, affine = file["points"][0], file["affine"][0]
+        depth = 1 + int(name[1:]) / 4
+        source = points @ affine[:3, :3].T + affine[:3, 3]
+        assert np.allclose((np.abs(source) / [0.5, max(1, 1), depth / 2]).max(axis=1), 1, atol=1e-5)
+
+
+def test_same_records_same_bytes_and_many_files(project: Path) -> None:
+    for name in ("one", "two"):
+        pack.pack(CHAIR, pack.Params(2), project / name)
+    one, two = contents(project / "one"), contents(project / "two")
+    assert one == two
+    trains = [name for name in one if name.startswith("train")]
+    assert len(trains) > 1
+    assert len({model for _, model in ShardDataset(project / "one", [CHAIR], "train").models}) > 2
+
+
+def test_failure_leaves_the_old_shards(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack.pack(CHAIR, pack.Params(1000), project / "shards")
+    before = contents(project / "shards")
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pack, "write_status", fail)
+    with pytest.raises(OSError, match="No space left"):
+        pack.pack(CHAIR, pack.Params(2), project / "shards")
+    assert contents(project / "shards") == before
+    assert [path.name for path in (project / "shards").iterdir()] == [CHAIR]
+
+
+def test_nothing_to_pack_is_refused(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> tuple[str, str, str]:
+        return "render", "failed", ""
+
+    monkeypatch.setattr(pack, "status", none)
+    with pytest.raises(ValueError, match=f"pack {CHAIR}: expected models with views and a grid, found none of 10"):
+        pack.pack(CHAIR, pack.Params(2), tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+
+from pipeline import meshes, voxelize
+from pipeline.meshes import Mesh
+from pipeline.solid import solid
+from tests.meshes import joined
+
+PARAMS = voxelize.Params(seed=0, resolution=32, points=2000)
+
+
+def mesh_of(made: trimesh.Trimesh) -> Mesh:
+    return meshes.normalise(Mesh(np.asarray(made.vertices), np.asarray(made.faces)))[0]
+
+
+def test_record_of_a_ball() -> None:
+    mesh, affine = mesh_of(trimesh.creation.icosphere(3)), np.diag([2.0, 2, 2, 1])
+    record = voxelize.compute("s/ball", mesh, affine, PARAMS)
+    grid = np.unpackbits(record["occupancy"]).reshape(32, 32, 32)
+    radius = 15 / 32
+    # Between the ball of its radius and that of half a cell's diagonal more.
+    assert 4 / 3 * np.pi * radius**3 < grid.mean() < 4 / 3 * np.pi * (radius + np.sqrt(3) / 64) ** 3
+    assert record["points"].shape == (2000, 3) and record["points"].dtype == np.float32
+    assert np.linalg.norm(record["points"], axis=1) == pytest.approx(radius, abs=0.005)
+    assert np.array_equal(record["affine"], affine)
+    assert record["notes"][0] == pytest.approx(grid.mean()) and record["notes"][1] == 1
+
+
+def test_points_depend_on_seed_and_model() -> None:
+    mesh = mesh_of(trimesh.creation.box())
+    points = {
+        (model, seed): voxelize.compute(model, mesh, np.eye(4), voxelize.Params(seed, 8, 50))["points"].tobytes()
+        for model in ("s/a", "s/b")
+        for seed in (0, 1)
+    }
+    assert len(set(points.values())) == 4
+    again = voxelize.compute("s/a", mesh, np.eye(4), voxelize.Params(0, 8, 50))["points"].tobytes()
+    assert again == points["s/a", 0]
+
+
+def test_inner_walls_carry_no_points() -> None:
+    outer, inner = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((0.4, 0.4, 0.4))
+    mesh = mesh_of(joined(outer, inner))
+    grid, _ = solid(mesh.vertices, mesh.faces, 32)
+    points = voxelize.outer_points(mesh, grid, 3000, np.random.default_rng(0))
+    assert np.allclose(np.abs(points).max(axis=1), 15 / 32)
+    everywhere = meshes.sample_surface(mesh.vertices, mesh.faces, 3000, np.random.default_rng(0))
+    assert (np.abs(everywhere).max(axis=1) < 0.3).mean() == pytest.approx(0.16 / 1.16, abs=0.03)
+
+
+def test_points_exist_even_where_every_cell_is_thick() -> None:
+    mesh = mesh_of(trimesh.creation.box())
+    points = voxelize.outer_points(mesh, np.ones((2, 2, 2), bool), 10, np.random.default_rng(0))
+    assert points.shape == (10, 3)
+
+
+@pytest.mark.parametrize(("values", "message"), [((0, 1, 5), "resolution: expected 2 to 512"), ((0, 8, 0), "points:")])
+def test_refuses_impossible_sizes(values: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        voxelize.Params(*values)

@@ -1,0 +1,180 @@
+"""What reruns: dvc.yaml against the imports of the stages, and the promises of the README's table, one by one."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import catalog, sources
+from tests.meshes import CHAIR, TABLE, box, write_v2
+
+ROOT = Path(__file__).parents[1]
+# Modules that can't change what a stage makes: how it is started, how parameters are read, how files are written.
+PLUMBING = {
+    "pipeline/__init__.py",
+    "pipeline/command.py",
+    "pipeline/params.py",
+    "pipeline/files.py",
+    "pipeline/machine.py",
+}
+
+
+def imports(path: str) -> set[str]:
+    """Project files that a project file imports, itself included, all the way down."""
+    found, queue = set(), [path]
+    while queue:
+        current = queue.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for node in ast.walk(ast.parse((ROOT / current).read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                base = name.replace(".", "/")
+                queue += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).is_file()]
+    return found
+
+
+def stages() -> dict[str, dict]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("name", sorted(stages()))
+def test_deps_are_the_imports(name: str) -> None:
+    stage = stages()[name].get("do", stages()[name])
+    module = stage["cmd"].split()[2]
+    code = [dep for dep in stage["deps"] if dep.startswith(("pipeline/", "model/"))]
+    network = {"model/${item}.py"} & set(code)
+    expected = imports(module.replace(".", "/") + ".py")
+    if network:
+        expected |= imports("model/r3d.py") - {"model/r3d.py"}
+    listed = set()
+    for dep in set(code) - network:
+        listed |= {str(p.relative_to(ROOT)) for p in (ROOT / dep).rglob("*.py")} if (ROOT / dep).is_dir() else {dep}
+    assert listed - PLUMBING == expected - PLUMBING
+
+
+def test_params_are_the_sections_read() -> None:
+    for name, stage in stages().items():
+        text = (ROOT / f"pipeline/{name}.py").read_text()
+        own = re.search(rf'load\("{name}", Params\)', text) is not None
+        assert own == (name in stage.get("do", stage).get("params", [])), name
+
+
+class Project:
+    """A small project in a folder of its own, and the stages that `dvc repro` ran in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in ("pipeline", "model", "dvc.yaml", "params.yaml"):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+        self.models = {(CHAIR, f"c{i}"): box(1, 2, 1 + i / 10) for i in range(14)}
+        self.models |= {(TABLE, f"t{i}"): box(2, 1, 1 + i / 10) for i in range(14)}
+        write_v2(folder / "raw", self.models)
+        self.change("dataset", root="raw", categories=[CHAIR, TABLE])
+        self.change("synthesize", models_per_category=1)
+        self.change("render", views=2, height=24, width=32)
+        self.change("voxelize", resolution=16, points=200)
+        self.change("train", samples=32, batch_size=4, validations=1)
+        self.change("metrics", points=200)
+        self.change("report", rows=2)
+        values = yaml.safe_load((folder / "params.yaml").read_text())
+        values["systems"]["r3d"] |= {"image_size": [24, 32], "resolution": 16}
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+        for command in ("git init -q", f"{sys.executable} -m dvc init -q"):
+            subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+    def change(self, section: str, **changes: object) -> None:
+        path = self.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        values[section] |= changes
+        path.write_text(yaml.safe_dump(values))
+
+    def touch(self, module: str) -> None:
+        with (self.folder / module).open("a") as file:
+            file.write("\n# changed\n")
+
+    def repro(self, **environment: str) -> tuple[set[str], str]:
+        """Names of the stages that ran, and all that was printed."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        result = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=self.folder,
+            env=os.environ | {"PATH": path, "ONEVIEW_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1"} | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return set(re.findall(r"Running stage '([^']+)'", result.stdout)), result.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+CATEGORIES = (CHAIR, TABLE)
+SCORED = {"metrics@r3d", "report@r3d"}
+LEARNT = {"train@r3d", *SCORED}
+
+
+def per_category(*names: str) -> set[str]:
+    return {f"{name}@{synset}" for name in names for synset in CATEGORIES}
+
+
+def test_everything_runs_once(project: Project) -> None:
+    ran, _ = project.repro()
+    assert ran == {"synthesize", "catalog", *per_category("render", "voxelize", "pack"), *LEARNT}
+    assert {path.name for path in (project.folder / "data" / "shards").iterdir()} == {CHAIR, TABLE}
+
+
+def test_nothing_changed_reruns_nothing(project: Project) -> None:
+    assert project.repro()[0] == set()
+
+
+def test_workers_and_device_rerun_nothing(project: Project) -> None:
+    assert project.repro(ONEVIEW_WORKERS="1", ONEVIEW_DEVICE="auto")[0] == set()
+
+
+def test_one_mesh_reruns_its_category_and_computes_that_mesh_alone(project: Project) -> None:
+    trained = next(i for i in range(14) if catalog.hashed_split(f"c{i}") == "train")
+    project.models[CHAIR, f"c{trained}"] = box(1, 3, 1)
+    write_v2(project.folder / "raw", project.models)
+    assert len(sources.find(project.folder / "raw")) == 28
+    ran, output = project.repro()
+    assert ran == {"catalog", *(f"{name}@{CHAIR}" for name in ("render", "voxelize", "pack")), *LEARNT}
+    assert f"render {CHAIR}: 14 models, 13 from the cache" in output
+    assert f"voxelize {CHAIR}: 14 models, 13 from the cache" in output
+
+
+def test_a_render_parameter_does_not_voxelize(project: Project) -> None:
+    project.change("render", elevation_deg=[0.0, 30.0])
+    assert project.repro()[0] == {*per_category("render", "pack"), *LEARNT}
+
+
+def test_a_voxel_parameter_does_not_render(project: Project) -> None:
+    project.change("voxelize", points=250)
+    assert project.repro()[0] == {*per_category("voxelize", "pack"), *LEARNT}
+
+
+def test_a_network_reruns_its_training(project: Project) -> None:
+    project.touch("model/r3d.py")
+    assert project.repro()[0] == LEARNT
+
+
+def test_metrics_do_not_train(project: Project) -> None:
+    project.touch("pipeline/metrics.py")
+    assert project.repro()[0] == SCORED
