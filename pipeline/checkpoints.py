@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
 
 import model
 from pipeline.files import atomic_write

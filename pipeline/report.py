@@ -129,9 +129,10 @@ def reconstructions(system: str, picks: list[Pick], dataset: ShardDataset, thres
 
 
 def photo(raw: dict[str, Any]) -> np.ndarray:
-    """(H, W) uint8, as large as a cell of the sheet: the view as the network gets it, in finer pixels."""
+    """(H, W) uint8, as large as a cell of the sheet: the view as the network gets it, in finer pixels, on white."""
     mask = unpack_bits(raw["masks"], raw["views"].shape[-1])
-    return (prepare(raw["views"], mask, (CELL[1], CELL[0]))[0, 0, 0] * 255).round().byte().numpy()
+    picture, alpha = (prepare(v, mask, (CELL[1], CELL[0]))[0, 0, 0] for v in (raw["views"], 255 * mask.byte()))
+    return ((picture + 1 - alpha) * 255).round().byte().numpy()
 
 
 def caption(pick: Pick) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """The one preprocessing between a picture and a network, for shards and for users' photos alike.
 
 A view is a grayscale picture with a mask of the object. The network sees the object cropped to its mask, with a
-margin, centred, letterboxed to the network's image size on a white background: so neither the distance of the camera
-nor the shape of the photo matters, and a photo goes through the very steps that the training views went through.
+margin, centred, letterboxed to the network's image size on black: neither the distance of the camera nor the shape of
+the photo matters, and a photo goes through the very steps that the training views went through. Black, because a
+background of zeros adds nothing to a convolution's sums; on white a network needed over twice as many samples.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MARGIN = 1.1  # the crop is this much larger than the object's bounding box
-BACKGROUND = 1.0  # white, as the rendered views have it
 SUPERSAMPLE = 3  # samples per output pixel and axis, so that shrinking a view does not alias
 
 
@@ -35,7 +35,7 @@ def prepare(gray: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     batch, (height, width) = gray.shape[:-2], gray.shape[-2:]
     gray, mask = gray.reshape(-1, 1, height, width), mask.reshape(-1, height, width).bool()
     mask = mask | ~mask.any(dim=(1, 2), keepdim=True)
-    picture = torch.where(mask[:, None], gray.float() / 255, BACKGROUND)
+    picture = gray.float() / 255 * mask[:, None]
     top, bottom = _extent(mask.any(dim=2))
     left, right = _extent(mask.any(dim=1))
     # Source pixels between two output pixels: the crop has the output's shape and holds the whole box.
@@ -43,10 +43,8 @@ def prepare(gray: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     ys = _samples((top + bottom) / 2, scale, size[0]) / height * 2 - 1
     xs = _samples((left + right) / 2, scale, size[1]) / width * 2 - 1
     grid = torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)
-    # Sampling darkness instead of brightness makes whatever lies outside the picture white.
-    dark = F.grid_sample(BACKGROUND - picture, grid, mode="bilinear", align_corners=False)
-    image = BACKGROUND - F.avg_pool2d(dark, SUPERSAMPLE)
-    return image.clamp(0, 1).reshape(*batch, 1, *size)
+    fine = F.grid_sample(picture, grid, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(fine, SUPERSAMPLE).clamp(0, 1).reshape(*batch, 1, *size)
 
 
 def _extent(hit: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ SMALL = r3d.Config(
 
 def small(**changes: object) -> r3d.Model:
     torch.manual_seed(0)
-    return r3d.Model(r3d.Config(**(vars(SMALL) | changes)))  # type: ignore[arg-type]
+    return r3d.Model(r3d.Config(**(vars(SMALL) | changes)))
 
 
 def batch(count: int = 4, views: int = 1, progress: float = 1.0) -> dict:
@@ -164,7 +164,7 @@ def test_kl_is_that_of_torch_distributions() -> None:
 def test_noise_has_the_standard_deviation_that_the_log_variance_says() -> None:
     model, drawn = small(), []
     model.encode = lambda images: (torch.full((1000, 6), 3.0), torch.full((1000, 6), log(0.25)))  # type: ignore
-    model.generator = torch.nn.Module()
+    model.generator = torch.nn.Sequential()
     model.generator.forward = lambda z: drawn.append(z) or z  # type: ignore
     model._sample(torch.empty(0))
     assert drawn[0].mean().item() == pytest.approx(3, abs=0.05)

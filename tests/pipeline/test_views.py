@@ -14,21 +14,21 @@ def box(
     gray = torch.full(shape, 17, dtype=torch.uint8)  # what lies outside of the mask must not be seen
     mask = torch.zeros(shape, dtype=torch.bool)
     mask[top : top + height, left : left + width] = True
-    gray[mask] = 51
+    gray[mask] = 204
     return gray[None], mask[None]
 
 
 def test_object_is_centred_and_fills_the_picture_but_for_the_margin() -> None:
     image = prepare(*box(10, 70, 40, 20), (66, 88))[0, 0]
     assert image.shape == (66, 88)
-    dark = image < 0.6
-    rows, columns = torch.where(dark)
+    bright = image > 0.4
+    rows, columns = torch.where(bright)
     # The box is taller than the picture's shape, so its height decides: 66 / 1.1 = 60 rows, half as many columns.
-    assert int(dark.sum(0).max()) == round(66 / MARGIN) and int(dark.sum(1).max()) == 30
+    assert int(bright.sum(0).max()) == round(66 / MARGIN) and int(bright.sum(1).max()) == 30
     assert rows.float().mean() == pytest.approx(32.5, abs=0.5)
     assert columns.float().mean() == pytest.approx(43.5, abs=0.5)
-    assert image[33, 44] == pytest.approx(0.2, abs=1e-6)
-    assert image[0, 0] == 1
+    assert image[33, 44] == pytest.approx(0.8, abs=1e-6)
+    assert image[0, 0] == 0
 
 
 def test_position_and_scale_of_the_object_do_not_matter() -> None:
@@ -51,10 +51,10 @@ def test_agrees_with_pillow_on_a_smooth_picture() -> None:
     edge = (MARGIN - 1) / 2
     frame = (-edge * 100, -edge * 80, 100 * (1 + edge), 80 * (1 + edge))
     expected = np.asarray(
-        Image.fromarray(255 - gray).transform((50, 40), Image.Transform.EXTENT, frame, Image.Resampling.BILINEAR)
+        Image.fromarray(gray).transform((50, 40), Image.Transform.EXTENT, frame, Image.Resampling.BILINEAR)
     )
     inner = (slice(4, 36), slice(5, 45))
-    assert np.abs((1 - image.numpy())[inner] * 255 - expected[inner]).max() < 5
+    assert np.abs(image.numpy()[inner] * 255 - expected[inner]).max() < 5
 
 
 def test_refuses_other_types() -> None:

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from model import r3d
+from model.distances import iou
+from pipeline import train
+from pipeline.batches import make_batch
+from pipeline.checkpoints import load_checkpoint
+from pipeline.shards import ShardDataset
+from pipeline.updates import Updates
+from tests.samples import SYNSETS, write_boxes
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = {
+    "image_size": [16, 24],
+    "resolution": 16,
+    "encoder_channels": [8, 16, 32],
+    "encoder_pools": [2, 2, 2],
+    "attention_dropout": 0.0,
+    "hidden": [64],
+    "latent": 16,
+    "generator_channels": [32, 16, 8],
+    "discriminator_channels": [4, 8],
+    "adversarial_warmup": 0.4,
+}
+TRAIN: dict[str, Any] = {
+    "seed": 0,
+    "samples": 160,
+    "batch_size": 8,
+    "lr": 0.003,
+    "lr_warmup": 0.05,
+    "weight_decay": 0.01,
+    "precision": "32-true",
+    "validations": 3,
+    "best_threshold": 0.5,
+}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with shards and parameters to train in; without DVCLive, which takes longer than the training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
+    monkeypatch.setitem(sys.modules, "dvclive", None)
+    write_boxes(tmp_path / "data/shards")
+    configure()
+    return tmp_path
+
+
+def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
+    sections = {
+        "dataset": {"root": "data/raw", "categories": list(SYNSETS), "max_rejected": 0.1},
+        "train": TRAIN | changes,
+        "selected_systems": {"tiny": "r3d"},
+        "systems": {"tiny": SYSTEM | (system or {})},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, system: str = "tiny") -> dict[str, Any]:
+    monkeypatch.setattr(sys, "argv", ["train", system])
+    train.main()
+    return torch.load(f"data/checkpoints/{system}.pt", weights_only=True)
+
+
+def curves() -> list[dict[str, str]]:
+    with open("data/curves/tiny.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert {name: value for name, value in a.items() if name != "state"} == {k: v for k, v in b.items() if k != "state"}
+    assert a["state"].keys() == b["state"].keys()
+    for name, value in a["state"].items():
+        assert torch.equal(value, b["state"][name]), name
+
+
+def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(monkeypatch)
+    rows = curves()
+    assert list(rows[0]) == ["samples", "voxels", "kl", "adversarial", "discriminator", "val_iou", "val_bce", "lr"]
+    assert [row["samples"] for row in rows] == ["56", "112", "160"]
+    assert rows[0]["adversarial"] == "" and float(rows[2]["discriminator"]) > 0
+    assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
+    best = max(rows, key=lambda row: float(row["val_iou"]))
+    assert found["samples"] == int(best["samples"])
+    assert found["val_iou"] == pytest.approx(float(best["val_iou"]), rel=1e-5)
+    assert found["module"] == "r3d" and found["system"] == "tiny" and found["config"]["latent"] == 16
+    output = capsys.readouterr().out
+    assert "data/checkpoints/tiny.pt: val_iou" in output and "train tiny: 100%" in output
+    assert not list(Path("data/cache/train").iterdir())
+
+
+def test_the_checkpoint_holds_the_network_that_was_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(monkeypatch)
+    model, config, info = load_checkpoint(Path("data/checkpoints/tiny.pt"))
+    assert config.resolution == 16 and info["val_iou"] == found["val_iou"]
+    data = ShardDataset(Path("data/shards"), SYNSETS, "val")
+    raw = torch.utils.data.default_collate([data[item] for item in range(len(data))])
+    batch = make_batch(raw, config.image_size, config.resolution)
+    with torch.no_grad():
+        predicted = model.predict(batch["images"]) > 0
+    assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(info["val_iou"])
+
+
+def test_overfits_16_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole loop, all three losses included, can learn what it is shown."""
+    # Eight shapes in two views make 16 samples; the very same are the validation split.
+    for split in ("train", "val"):
+        write_boxes(tmp_path / "data/shards", counts={split: 4})
+    monkeypatch.setattr(train, "ShardDataset", two_views)
+    configure({"dropout": 0.0}, samples=16 * 250, batch_size=16, lr=0.005, validations=4)
+    assert run(monkeypatch)["val_iou"] >= 0.9
+
+
+def two_views(root: Path, synsets: Any, split: str, targets: Any) -> Any:
+    data = ShardDataset(root, synsets, split, targets=targets)
+    data.groups = 2
+    assert len(data) == 16
+    return data
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = run(monkeypatch), run(monkeypatch)
+    assert_same(first, second)
+    configure(seed=1)
+    other = run(monkeypatch)
+    assert not torch.equal(other["state"]["encoder.mu.weight"], first["state"]["encoder.mu.weight"])
+
+
+@pytest.mark.parametrize("step", [4, 11, 16])
+def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = run(monkeypatch)
+    rows = curves()
+    original = Updates.step
+    monkeypatch.setattr(train, "KEEP_SECONDS", 0)
+
+    def stop(updates: Updates, batch: dict, number: int, rate: float) -> dict[str, float]:
+        if number == step:
+            raise KeyboardInterrupt
+        return original(updates, batch, number, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Updates, "step", stop)
+        run(monkeypatch)
+    for output in ("checkpoints", "curves"):  # as DVC does before it runs a stage
+        for path in Path("data", output).iterdir():
+            path.unlink()
+    done: list[int] = []
+
+    def counted(updates: Updates, batch: dict[str, Any], number: int, rate: float) -> dict[str, float]:
+        done.append(number)
+        return original(updates, batch, number, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Updates, "step", counted)
+        assert_same(run(monkeypatch), undisturbed)
+    assert done == list(range(step, 20))
+    assert curves() == rows
+
+
+def test_a_killed_process_goes_on_and_ends_as_if_undisturbed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(samples=1600, validations=20)
+    undisturbed = run(monkeypatch)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], env=environment)
+    kept = project / "data/cache/train/tiny.pt"
+    while not kept.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert torch.load(kept, weights_only=True)["state"]["step"] < 200
+    assert_same(run(monkeypatch), undisturbed)
+    assert not kept.exists()
+
+
+def test_what_another_training_left_is_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = run(monkeypatch)
+
+    def left(text: str) -> str:
+        with monkeypatch.context() as patch, pytest.raises(SystemError):
+            patch.setattr(Path, "unlink", lambda *a, **k: (_ for _ in ()).throw(SystemError(text)))
+            run(monkeypatch)
+        return torch.load("data/cache/train/tiny.pt", weights_only=True)["key"]
+
+    keys = [left("as it is")]
+    configure(lr=0.001)
+    keys.append(left("another parameter"))
+    configure({"latent": 12})
+    keys.append(left("another network"))
+    configure()
+    write_boxes(Path("data/shards"), seed=1)
+    keys.append(left("other data"))
+    assert len(set(keys)) == 4
+    write_boxes(Path("data/shards"))
+    assert_same(run(monkeypatch), undisturbed)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = r3d.kl_divergence
+    calls: list[int] = []
+
+    def broken(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return honest(mu, logvar) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(r3d, "kl_divergence", broken)
+    with pytest.raises(ValueError, match="train: expected finite losses, got kl = nan in step 3;"):
+        run(monkeypatch)
+    assert not Path("data/checkpoints").exists()
+
+
+def test_a_collapse_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def predict(self: r3d.Model, images: torch.Tensor) -> torch.Tensor:
+        logits = torch.full((len(images), 16, 16, 16), -1.0)
+        logits[::2, :different] = 1
+        return logits
+
+    monkeypatch.setattr(r3d.Model, "predict", predict)
+    for different in (0, 16):
+        run(monkeypatch)
+        announced = "warning: predictions differ 0.0% as much as the shapes do" in capsys.readouterr().out
+        assert announced == (different == 0)
+
+
+def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_boxes(project / "data/shards", counts={"train": 1, "val": 1})
+    configure(batch_size=16, samples=40)
+    assert [row["samples"] for row in (run(monkeypatch), curves())[1]] == ["16", "32", "48"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "system", "message"),
+    [
+        ({"lr": "1e-4"}, "tiny", "params.yaml: train.lr: expected float, got str '1e-4'"),
+        ({"epochs": 3}, "tiny", "params.yaml: train.epochs: unknown key"),
+        ({"batch_size": 1}, "tiny", "params.yaml: train.batch_size: expected 2 or more, got 1"),
+        ({"lr_warmup": 1.0}, "tiny", "params.yaml: train.lr_warmup: expected a number from 0 to 1, got 1.0"),
+        ({"precision": "31-true"}, "tiny", "[Pp]recision .*31-true"),
+        ({}, "huge", "params.yaml: selected_systems: expected an entry 'huge', got {'tiny': 'r3d'}"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_by_name(
+    changes: dict[str, Any], system: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(**changes)
+    with pytest.raises(ValueError, match=message):
+        run(monkeypatch, system)
+    assert not Path("data/checkpoints").exists()
+
+
+def test_a_configuration_that_does_not_fit_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure({"resolution": 12})
+    with pytest.raises(ValueError, match="params.yaml: systems.tiny.resolution: expected a multiple of 8, got 12"):
+        run(monkeypatch)
+
+
+def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in project.glob("data/shards/*/val-*.h5"):
+        path.unlink()
+    with pytest.raises(ValueError, match="data/shards: expected shards of the val split, found none"):
+        run(monkeypatch)
+
+
+def test_the_learning_rate_rises_and_then_follows_a_cosine() -> None:
+    params = train.Params(**(TRAIN | {"samples": 8 * 104, "lr_warmup": 4 / 104}))
+    assert [params.rate(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [params.rate(step) for step in (4, 29, 54, 79, 104)] == pytest.approx(
+        [1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0], abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("samples", "validations"), [(160, 3), (160, 20), (160, 1), (160, 50), (8, 2)])
+def test_validations_are_evenly_spaced_and_the_last_is_at_the_end(samples: int, validations: int) -> None:
+    params = train.Params(**(TRAIN | {"samples": samples, "validations": validations}))
+    steps = [step for step in range(1, params.steps + 1) if params.validated(step)]
+    assert len(steps) == min(validations, params.steps)
+    assert steps[-1] == params.steps
+    gaps = [after - before for before, after in zip([0, *steps], steps, strict=False)]
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_processes_train_together(project: Path) -> None:
+    """Two processes share batches and validation, and end with one network; no DVC, no mesh library is loaded."""
+    script = project / "two.py"
+    script.write_text(
+        "import sys; sys.modules['dvclive'] = None\n"
+        "import torch\n"
+        "from lightning.fabric import Fabric\n"
+        "from pipeline import train\n"
+        "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp_find_unused_parameters_true')\n"
+        "fabric.launch()\n"
+        "module, config = train.configured('tiny')\n"
+        f"trainer = train.Trainer(fabric, 'tiny', module, config, train.load('train', train.Params), {SYNSETS})\n"
+        "trainer.train()\n"
+        "weights = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])\n"
+        "both = fabric.all_gather(weights)\n"
+        "assert torch.equal(both[0], both[1])\n"
+        "unwanted = 'dvc dvclive open3d trimesh pytorch3d pipeline.metrics'.split()\n"
+        "print('RANK', fabric.global_rank, 'loaded', [name for name in unwanted if sys.modules.get(name)])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "RANK 0 loaded []" in done.stdout
+    rows = curves()
+    assert [row["samples"] for row in rows] == ["56", "112", "160"]
+    assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
