@@ -2,11 +2,11 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
-CODE = $(wildcard pipeline model tests benchmarks)
+CODE = pipeline model tests
 
 IN_RANGE = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 # A name alone proves nothing (pyenv leaves shims of versions that are not active): the first that runs is taken.
@@ -32,11 +32,6 @@ check: setup ## lint, formatting and types
 	@$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy $(CODE)
-
-bench: setup ## run every benchmark
-	@for file in $(wildcard benchmarks/[!_]*.py); do
-		$(IN_VENV) benchmarks.$$(basename $$file .py)
-	done
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

@@ -24,6 +24,7 @@ from pipeline.files import atomic_write
 from pipeline.params import build
 
 FORMAT, VERSION = "oneview-checkpoint", 1
+CHECKPOINTS = Path("data/checkpoints")
 
 
 def describe(system: str, module: ModuleType, config: Any) -> dict[str, Any]:

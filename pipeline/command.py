@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 from tqdm import tqdm
@@ -15,6 +16,7 @@ def run(module: str) -> None:
     The module is imported under its own name, so that worker processes import it too instead of receiving a copy of
     what Python calls `__main__`. ONEVIEW_TRACEBACK=1 shows where an error comes from.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to tidy up, as after Ctrl-C
     try:
         importlib.import_module(module).main()
     except (ValueError, OSError) as error:

@@ -69,4 +69,8 @@ def _dvclive(folder: Path) -> Any:
         from dvclive import Live
     except ImportError:
         return None
-    return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    try:
+        return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    except Exception as error:  # an extra must not stop a training; it fails in a git repository without a commit, say
+        print(f"curves without DVCLive: {type(error).__name__}: {error}", flush=True)
+        return None

@@ -128,8 +128,9 @@ def read_obj(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, 3) float64 and triangles (M, 3) int64, 0-based and not checked, of a Wavefront OBJ file.
 
     Only `v` and `f` are read. Polygons become fans; indices may be negative (relative to the vertices so far). Unlike
-    trimesh's reader it tells a truncated file, mixed `v` and `v//vn` corners, and index 0 (returned as -1, so that
-    the range check finds it). Faces of fewer than three corners inside the file are dropped, as other readers do.
+    trimesh's reader it tells a file cut in the middle of a statement (a cut that leaves a whole statement can't be
+    told), mixed `v` and `v//vn` corners, and index 0 (returned as -1, so that the range check finds it). Faces of fewer
+    than three corners inside the file are dropped, as other readers do.
 
     Raises:
         MeshError: `unreadable` for malformed numbers, `truncated` where the last statement stops half-way and no line

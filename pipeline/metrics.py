@@ -40,16 +40,23 @@ from torch import Tensor
 
 from pipeline.batches import grids
 from pipeline.categories import category
-from pipeline.checkpoints import load_checkpoint
+from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.command import run
 from pipeline.files import atomic_write, sha256
 from pipeline.machine import device
 from pipeline.params import Dataset, load
-from pipeline.scoring import THRESHOLDS, Score, Scorer, batches, best_threshold, one_a_model, sample_key
-from pipeline.shards import ShardDataset
-
-CHECKPOINTS, SHARDS = Path("data/checkpoints"), Path("data/shards")
-METRICS, SCORES = Path("data/metrics"), Path("data/scores")
+from pipeline.scoring import (
+    METRICS,
+    SCORES,
+    THRESHOLDS,
+    Score,
+    Scorer,
+    batches,
+    best_threshold,
+    one_a_model,
+    sample_key,
+)
+from pipeline.shards import SHARDS, ShardDataset
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,9 @@ class Params:
     batch_size: int
 
     def __post_init__(self) -> None:
-        for name in ("points", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name, smallest in (("seed", 0), ("points", 1), ("batch_size", 1)):
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name}: expected at least {smallest}, got {getattr(self, name)}")
 
 
 def evaluate(system: str, params: Params, categories: Sequence[str]) -> None:

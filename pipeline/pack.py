@@ -24,8 +24,6 @@ from pipeline.files import atomic_write, sha256
 from pipeline.params import load
 from pipeline.records import Archive, Entry
 
-SHARDS = Path("data/shards")
-
 
 @dataclass(frozen=True)
 class Params:
@@ -42,7 +40,7 @@ class Params:
             raise ValueError(f"models_per_shard: expected at least 1, got {self.models_per_shard}")
 
 
-def pack(synset: str, params: Params, out: Path = SHARDS) -> None:
+def pack(synset: str, params: Params, out: Path = shards.SHARDS) -> None:
     """Writes the shards and the status table of one category, all or nothing.
 
     Raises:

@@ -7,6 +7,7 @@ missing or a value of the wrong type is refused by name, so that a typo never tr
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
@@ -115,6 +116,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return {_convert(inner[0], k, where): _convert(inner[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}: expected a finite number, got {value}")
     if origin is None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise ValueError(f"{where}: expected {_named(kind)}, got {_shown(value)}")

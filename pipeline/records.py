@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ from pipeline.meshes import Mesh, MeshError
 from pipeline.sources import LAYOUTS, ModelRef
 
 CACHE = Path("data/cache")
+LIBRARIES = ("easypytorch3d", "numpy", "open3d", "scipy", "torch", "trimesh")  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 Record = dict[str, np.ndarray]
 B = TypeVar("B")
@@ -64,16 +67,22 @@ class Job:
     def key(self, entry: Entry) -> str:
         """Hash of everything that the record of a model depends on."""
         ref = entry.ref
-        parts = [self.stage, ref.synset, ref.model_id, ref.layout, entry.sha256, repr(self.params), self.code]
+        rotation = repr(LAYOUTS[ref.layout].rotation.tolist())
+        parts = [self.stage, ref.synset, ref.model_id, rotation, entry.sha256, repr(self.params), self.code]
         return sha256("\n".join(parts).encode())
 
 
 def code_sha256(*modules: ModuleType) -> str:
-    """Hash of the source of modules."""
-    return sha256(b"\n".join(Path(str(module.__file__)).read_bytes() for module in modules))
+    """Hash of the source of modules, of what every record goes through, and of the libraries' versions."""
+    every = (meshes, sys.modules[__name__], *modules)
+    sources = [Path(str(module.__file__)).read_bytes() for module in every]
+    versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
+    return sha256(b"\n".join(sources + versions))
 
 
-def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float) -> None:
+def make(
+    job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float, processes: int | None = None
+) -> None:
     """Makes the records of all usable models of a category, in parallel, and their archive.
 
     Args:
@@ -81,6 +90,7 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
         entries: rows of the catalogue; those with another status than `ok` are passed over.
         out: the archive.
         max_rejected: share of the usable models that may fail.
+        processes: workers, if not as many as the machine offers.
 
     Raises:
         ValueError: more than that failed; the message sums up why. The archive is not written then.
@@ -88,10 +98,11 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
     usable = [entry for entry in entries if entry.status == "ok"]
     folder, root = (CACHE / job.stage).resolve(), root.resolve()  # worker processes may stand elsewhere
     files = [folder / key[:2] / f"{key}.npz" for key in map(job.key, usable)]
-    missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not file.is_file()]
+    # A file that a power cut left empty or short is no zip, and is made again.
+    missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
     label = f"{job.stage} {out.stem}"
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
-    results = parallel(_one, [(job, root, entry, file) for entry, file in missing], label)
+    results = parallel(_one, [(job, root, entry, file) for entry, file in missing], label, processes)
     rejects = {entry.ref.model_id: why for (entry, _), why in zip(missing, results, strict=True) if why}
     refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
@@ -109,6 +120,8 @@ def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | No
     except MeshError as error:
         return error.reason, str(error)
     except Exception as error:  # one model's failure is a line in a table, not the end of a long run
+        if isinstance(error, MemoryError | OSError) or type(error).__name__ == "OutOfMemoryError":
+            raise  # the machine's fault: the model is fine, and is tried again in the next run
         return "failed", f"{type(error).__name__}: {error}"
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **record)
@@ -118,22 +131,26 @@ def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | No
 
 
 def load(root: Path, entry: Entry) -> tuple[Mesh, np.ndarray]:
-    """The normalised mesh of a catalogued model and its affine; MeshError where it is not what was catalogued."""
-    try:
-        data = entry.ref.read(root)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise MeshError("unreadable", f"expected the catalogued file, got {error}") from error
+    """The normalised mesh of a catalogued model and its affine.
+
+    Raises:
+        MeshError: it is not what was catalogued.
+        OSError: its file can't be read.
+    """
+    data = entry.ref.read(root)
     if sha256(data) != entry.sha256:
         raise MeshError("changed", "expected the catalogued bytes, got others; run the catalog stage again")
     mesh = meshes.read(data, entry.ref.extension)
     return meshes.normalise(mesh, LAYOUTS[entry.ref.layout].rotation)
 
 
-def parallel(function: Callable[..., B], arguments: Sequence[tuple], label: str) -> list[B]:
+def parallel(
+    function: Callable[..., B], arguments: Sequence[tuple], label: str, processes: int | None = None
+) -> list[B]:
     """`[function(*a) for a in arguments]` in worker processes with a progress bar, in the order of the arguments."""
     if not arguments:
         return []
-    count = min(workers(), len(arguments))
+    count = min(processes or workers(), len(arguments))
     made = []
     with progress(label, len(arguments), "model") as bar, joblib.parallel_config("loky", inner_max_num_threads=1):
         for result in joblib.Parallel(count, return_as="generator")(joblib.delayed(function)(*a) for a in arguments):

@@ -34,7 +34,7 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
-from pipeline import catalog, machine, meshes, rays, records
+from pipeline import catalog, machine, rays, records
 from pipeline.command import run
 from pipeline.meshes import Mesh
 from pipeline.params import Dataset, load
@@ -186,10 +186,11 @@ def main() -> None:
     parser.add_argument("synset")
     synset = parser.parse_args().synset
     dataset = load("dataset", Dataset)
-    code = records.code_sha256(meshes, rays, sys.modules[__name__])
+    alone = 1 if machine.device() == "cuda" else None  # processes would only compete for the memory of one GPU
+    code = records.code_sha256(rays, sys.modules[__name__])
     job = records.Job("render", compute, load("render", Params), code)
     entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
-    records.make(job, Path(dataset.root), entries, records.RENDERS / f"{synset}.zip", dataset.max_rejected)
+    records.make(job, Path(dataset.root), entries, records.RENDERS / f"{synset}.zip", dataset.max_rejected, alone)
 
 
 if __name__ == "__main__":

@@ -25,19 +25,19 @@ from model.isosurface import marching_cubes
 from pipeline.batches import make_batch, unpack_bits
 from pipeline.categories import category
 from pipeline.charts import charts
-from pipeline.checkpoints import load_checkpoint
+from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.command import run
+from pipeline.curves import CURVES
 from pipeline.files import atomic_write
 from pipeline.machine import device
 from pipeline.page import Figures, page
 from pipeline.params import Dataset, load
 from pipeline.pictures import CELL, Row, contact_sheet
-from pipeline.scoring import batches
-from pipeline.shards import ShardDataset
+from pipeline.scoring import METRICS, SCORES, batches
+from pipeline.shards import SHARDS, ShardDataset
 from pipeline.views import prepare
 
-CHECKPOINTS, SHARDS, CURVES = Path("data/checkpoints"), Path("data/shards"), Path("data/curves")
-METRICS, SCORES, REPORT = Path("data/metrics"), Path("data/scores"), Path("data/report")
+REPORT = Path("data/report")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -23,6 +24,7 @@ from pipeline.meshes import sample_surface
 from pipeline.shards import ShardDataset
 
 THRESHOLDS = torch.arange(1, 100, dtype=torch.float32) / 100
+METRICS, SCORES = Path("data/metrics"), Path("data/scores")
 WORST_CHAMFER = 2 * math.sqrt(3)  # both directions from corner to corner of the unit cube
 Predict = Callable[[Tensor], Tensor]  # images (B, V, 1, H, W) -> probabilities (B, R, R, R)
 

@@ -32,8 +32,8 @@ import numpy as np
 from pipeline.files import atomic_write
 
 FORMAT, VERSION = "oneview-shard", 1
+SHARDS = Path("data/shards")
 SPLITS = ("train", "val", "test")
-_PACKED = ("masks", "occupancy")
 
 
 @dataclass(frozen=True)

@@ -33,19 +33,21 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import model
-from pipeline import batches, checkpoints, order, updates, views
+from model import distances
+from pipeline import batches, checkpoints, order, updates, validation, views
 from pipeline.batches import make_batch
-from pipeline.command import run
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.command import progress, run
 from pipeline.curves import Curves
 from pipeline.files import sha256
 from pipeline.machine import device, workers
 from pipeline.order import Batches
 from pipeline.params import Dataset, load, read
-from pipeline.shards import ShardDataset
+from pipeline.shards import SHARDS, ShardDataset
 from pipeline.updates import Updates
 from pipeline.validation import COLLAPSED, validate
 
-SHARDS, CHECKPOINTS, RESUME = Path("data/shards"), Path("data/checkpoints"), Path("data/cache/train")
+RESUME = Path("data/cache/train")
 KEEP_SECONDS = 60  # at most this much is lost when a run is killed
 
 
@@ -194,7 +196,7 @@ class Trainer:
         self._go_on()
         params, state, first, system = self.params, self.state, self.fabric.is_global_zero, self.about["system"]
         done, total = state.step * params.batch_size, params.steps * params.batch_size
-        bar = tqdm(desc=f"train {system}", initial=done, total=total, unit="sample", file=sys.stdout, disable=not first)
+        bar = progress(f"train {system}", total, "sample", done, first)
         with Curves(system, state.rows, first) as curves, bar:
             for raw in self._loader("train"):
                 batch = self._batch(raw) | {"progress": state.step / params.steps}
@@ -256,7 +258,11 @@ class Trainer:
 
     def _go_on(self) -> None:
         """Takes up the resume point, if there is one of this very training."""
-        kept = checkpoints.load(self.resume_point) if self.resume_point.is_file() else {}
+        try:
+            kept = checkpoints.load(self.resume_point) if self.resume_point.is_file() else {}
+        except ValueError as error:
+            print(f"starting anew: {error}", flush=True)
+            kept = {}
         if kept.get("key") == self.key:
             self.updates.load_state_dict(kept["updates"])
             self.state = State(**kept["state"])
@@ -264,9 +270,11 @@ class Trainer:
 
     def _key(self, module: ModuleType) -> str:
         """Hash of all that decides what is trained."""
-        code = [Path(str(m.__file__)) for m in (module, batches, order, updates, views, sys.modules[__name__])]
+        modules = (module, distances, batches, order, updates, validation, views, sys.modules[__name__])
+        code = [Path(str(m.__file__)) for m in modules]
         data = {split: dataset.fingerprint for split, dataset in self.data.items()}
-        facts = [dataclasses.asdict(self.params), self.about, data, self.fabric.world_size, torch.__version__]
+        machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]
+        facts = [dataclasses.asdict(self.params), self.about, data, machine]
         return sha256(json.dumps([*facts, *(sha256(path.read_bytes()) for path in code)]).encode())
 
 

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("synset")
     synset = parser.parse_args().synset
     dataset = load("dataset", Dataset)
-    code = records.code_sha256(meshes, solid, sys.modules[__name__])
+    code = records.code_sha256(solid, sys.modules[__name__])
     job = records.Job("voxelize", compute, load("voxelize", Params), code)
     entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
     records.make(job, Path(dataset.root), entries, records.VOXELS / f"{synset}.zip", dataset.max_rejected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -93,27 +94,32 @@ class Project:
         self.change("report", rows=2)
         values = yaml.safe_load((folder / "params.yaml").read_text())
         values["systems"]["r3d"] |= {"image_size": [24, 32], "resolution": 16}
-        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+        (folder / "params.yaml").write_text(json.dumps(values))
         for command in ("git init -q", f"{sys.executable} -m dvc init -q"):
             subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+        for name in (".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, folder)
 
     def change(self, section: str, **changes: object) -> None:
         path = self.folder / "params.yaml"
         values = yaml.safe_load(path.read_text())
         values[section] |= changes
-        path.write_text(yaml.safe_dump(values))
+        path.write_text(json.dumps(values))  # YAML too, and every synset in quotes
 
-    def touch(self, module: str) -> None:
-        with (self.folder / module).open("a") as file:
-            file.write("\n# changed\n")
+    def edit(self, module: str, old: str, new: str) -> None:
+        text = (self.folder / module).read_text()
+        assert old in text
+        (self.folder / module).write_text(text.replace(old, new))
 
     def repro(self, **environment: str) -> tuple[set[str], str]:
         """Names of the stages that ran, and all that was printed."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        # With bytecode, which some machines leave out: it must not count as a change.
+        settings = {"PATH": path, "ONEVIEW_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": ""}
         result = subprocess.run(
             [sys.executable, "-m", "dvc", "repro"],
             cwd=self.folder,
-            env=os.environ | {"PATH": path, "ONEVIEW_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1"} | environment,
+            env=os.environ | settings | environment,
             capture_output=True,
             text=True,
         )
@@ -143,6 +149,12 @@ def test_everything_runs_once(project: Project) -> None:
 
 def test_nothing_changed_reruns_nothing(project: Project) -> None:
     assert project.repro()[0] == set()
+    compiled = list(project.folder.glob("pipeline/*/__pycache__"))
+    assert compiled
+    for folder in compiled:
+        shutil.rmtree(folder)
+    (project.folder / "data" / "shards" / ".left.by.a.killed.run.tmp").mkdir()
+    assert project.repro()[0] == set()
 
 
 def test_workers_and_device_rerun_nothing(project: Project) -> None:
@@ -171,10 +183,10 @@ def test_a_voxel_parameter_does_not_render(project: Project) -> None:
 
 
 def test_a_network_reruns_its_training(project: Project) -> None:
-    project.touch("model/r3d.py")
+    project.edit("model/r3d.py", "FIRST_LOGIT = -2.5", "FIRST_LOGIT = -2.0")
     assert project.repro()[0] == LEARNT
 
 
 def test_metrics_do_not_train(project: Project) -> None:
-    project.touch("pipeline/metrics.py")
+    project.edit("pipeline/metrics.py", "/ len(rows), 5)", "/ len(rows), 4)")
     assert project.repro()[0] == SCORED

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from pipeline.meshes import MeshError
 from pipeline.sources import shapenet_v1, shapenet_v2
 from pipeline.sources.layout import Layout
 
@@ -37,12 +39,20 @@ class ModelRef:
     member: str
 
     def read(self, root: Path) -> bytes:
-        """The bytes of its mesh; OSError or zipfile.BadZipFile where they can't be had."""
-        if not self.member:
-            return (root / self.path).read_bytes()
+        """The bytes of its mesh.
+
+        Raises:
+            MeshError: `unreadable`, where the zip's entry is damaged, encrypted or of an unknown compression.
+            OSError: the file can't be read.
+        """
         path = root / self.path
+        if not self.member:
+            return path.read_bytes()
         stat = path.stat()
-        return _archive(path, stat.st_mtime_ns, stat.st_size).read(self.member)
+        try:
+            return _archive(path, stat.st_mtime_ns, stat.st_size).read(self.member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+            raise MeshError("unreadable", f"expected a whole zip entry, got {type(error).__name__}: {error}") from error
 
     @property
     def extension(self) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,22 @@ def test_a_changed_mesh_changes_its_category_alone(tmp_path: Path) -> None:
         tables.append({path.name: path.read_bytes() for path in (tmp_path / "catalog").iterdir()})
     assert tables[0][f"{CHAIR}.csv"] == tables[1][f"{CHAIR}.csv"]
     assert tables[0][f"{TABLE}.csv"] != tables[1][f"{TABLE}.csv"]
+
+
+def test_a_damaged_zip_entry_is_a_reason(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "raw", GOOD)
+    path = root / f"{CHAIR}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for (synset, model_id), data in GOOD.items():
+            archive.writestr(f"{synset}/{model_id}/models/model_normalized.obj", data)
+        offset = archive.getinfo(f"{CHAIR}/m2/models/model_normalized.obj").header_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 90 : offset + 100] = b"\xff" * 10
+    path.write_bytes(content)
+    catalog.catalog(Dataset(str(root), (CHAIR,), 0.5), tmp_path / "catalog")
+    table = {row["model_id"]: row for row in rows(tmp_path / "catalog", CHAIR)}
+    assert table["m2"]["status"] == "unreadable" and "expected a whole zip entry, got" in table["m2"]["detail"]
+    assert [row["status"] for name, row in sorted(table.items()) if name != "m2"] == ["ok"] * 3
 
 
 def test_duplicates_are_named(tmp_path: Path) -> None:

@@ -29,3 +29,11 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".a.txt.xyz.tmp").mkdir()
+    (tmp_path / ".a.txt.xyz.tmp" / "a.txt").write_text("half")
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == ["a.txt"]

@@ -60,6 +60,7 @@ def test_values_arrive_with_their_types(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"lr": "1e-4"}, "params.yaml: train.lr: expected float, got str '1e-4'"),
+        ({"lr": float("nan")}, "train.lr: expected a finite number, got nan"),
         ({"steps": 1.5}, "train.steps: expected int, got float 1.5"),
         ({"steps": True}, "train.steps: expected int, got bool True"),
         ({"on": 1}, "train.on: expected bool, got int 1"),

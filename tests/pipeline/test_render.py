@@ -11,7 +11,8 @@ import trimesh
 from pytorch3d.renderer import MeshRasterizer, MeshRenderer, RasterizationSettings
 from pytorch3d.structures import Meshes
 
-from pipeline import meshes, render
+from pipeline import meshes, render, synthesize
+from pipeline.families import FAMILIES
 from pipeline.meshes import Mesh
 from tests.meshes import joined
 
@@ -56,6 +57,12 @@ def agree(mesh: Mesh, height: int, width: int, views: int) -> None:
 @pytest.mark.parametrize("size", [(48, 64), (64, 48)])
 def test_same_picture_as_pytorch3ds_rasterizer(size: tuple[int, int]) -> None:
     agree(scattered(), *size, views=5)
+
+
+@pytest.mark.parametrize("synset", sorted(FAMILIES))
+def test_same_picture_on_embedded_meshes(synset: str) -> None:
+    model = synthesize.build(synset, 0, synthesize.Params(0, 1, doubled=1.0, flipped=1.0, opened=1.0))
+    agree(meshes.normalise(Mesh(model.vertices, model.faces))[0], 96, 128, views=2)
 
 
 @pytest.mark.skipif("ONEVIEW_REAL_ROOT" not in os.environ, reason="ONEVIEW_REAL_ROOT names no folder of real meshes")

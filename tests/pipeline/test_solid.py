@@ -8,6 +8,9 @@ import trimesh
 from scipy.ndimage import binary_fill_holes
 from scipy.spatial import ConvexHull
 
+from pipeline import meshes, synthesize
+from pipeline.families import FAMILIES
+from pipeline.meshes import Mesh
 from pipeline.solid import INWARD, solid, surface
 from tests.meshes import joined
 
@@ -229,3 +232,15 @@ def test_bad_input_is_named(vertices: np.ndarray, faces: np.ndarray, resolution:
     for function in (solid, surface):
         with pytest.raises(ValueError, match=message):
             function(vertices, np.asarray(faces), resolution)
+
+
+@pytest.mark.parametrize("synset", sorted(FAMILIES))
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_embedded_models_come_back_solid_however_damaged(synset: str, index: int) -> None:
+    """Against the exact solid of the family, a union of half-space intersections, and the undamaged surface."""
+    model = synthesize.build(synset, index, synthesize.Params(0, 3, doubled=1.0, flipped=1.0, opened=1.0))
+    mesh, affine = meshes.normalise(Mesh(model.vertices, model.faces))
+    source = centres(64) @ affine[:3, :3].T + affine[:3, 3]
+    inside = model.shape.contains(source).reshape((64,) * 3)
+    truth = inside | surface(mesh.vertices, model.clean_faces, 64)
+    assert iou(grid_of(trimesh.Trimesh(mesh.vertices, mesh.faces, process=False), 64), truth) > 0.96

@@ -53,6 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with shards and parameters to train in; without DVCLive, which takes longer than the training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
+    torch.set_num_threads(1)  # these networks are too small to share out: on a busy machine that takes far longer
     monkeypatch.setitem(sys.modules, "dvclive", None)
     write_boxes(tmp_path / "data/shards")
     configure()
@@ -265,6 +266,14 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(monkeypatch: pytes
     configure({"resolution": 12})
     with pytest.raises(ValueError, match="params.yaml: systems.tiny.resolution: expected a multiple of 8, got 12"):
         run(monkeypatch)
+
+
+def test_a_damaged_resume_point_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    undisturbed = run(monkeypatch)
+    train.RESUME.mkdir(parents=True, exist_ok=True)
+    (train.RESUME / "tiny.pt").write_bytes(b"half")
+    assert_same(run(monkeypatch), undisturbed)
+    assert "starting anew: data/cache/train/tiny.pt: expected a checkpoint" in capsys.readouterr().out
 
 
 def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
