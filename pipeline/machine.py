@@ -1,4 +1,4 @@
-"""What the machine offers: settings that change how fast things are made, never what is made.
+"""What the machine offers: settings of how fast things are made, which change what is made by no more than rounding.
 
 They come from the environment, not from params.yaml, so that no stage reruns because of them.
 """

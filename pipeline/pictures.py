@@ -14,6 +14,7 @@ SAMPLES = 3  # rays per pixel and axis
 SKY_RAYS, SKY_REACH = 12, 0.4  # rays per ray that look for shade, and how far off what throws it may be
 CELL = 224, 168  # width and height of a picture in the sheet
 CAPTION, GAP, HEADER = 232, 14, 44
+TALL = 6  # rows that a sheet of one column may have
 INK, FAINT, LINE = (32, 36, 42), (122, 130, 140), (226, 229, 233)
 TRUE_COLOUR, PREDICTED_COLOUR = (0.62, 0.68, 0.76), (0.93, 0.68, 0.38)
 
@@ -31,24 +32,35 @@ class Row:
 
 
 def contact_sheet(rows: list[Row]) -> Image.Image:
-    """Photo, true shape and reconstruction of every row, both shapes from one camera and in one light."""
+    """Photo, true shape and reconstruction of every row, both shapes from one camera and in one light.
+
+    More rows than TALL are set in two columns, the first half on the left.
+    """
+    columns = 1 if len(rows) <= TALL else 2
+    tall = -(-len(rows) // columns)
     width = CAPTION + 3 * (CELL[0] + GAP) + GAP
-    sheet = Image.new("RGB", (width, HEADER + len(rows) * (CELL[1] + GAP)), "white")
+    sheet = Image.new("RGB", (columns * width, HEADER + tall * (CELL[1] + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
-    lefts = [CAPTION + GAP + column * (CELL[0] + GAP) for column in range(3)]
-    for left, title in zip(lefts, ("photo", "true shape", "reconstruction"), strict=True):
-        draw.text((left + CELL[0] / 2, HEADER / 2), title, INK, font(17), anchor="mm")
+    for column in range(columns):
+        for place, title in enumerate(("photo", "true shape", "reconstruction")):
+            middle = column * width + CAPTION + GAP + place * (CELL[0] + GAP) + CELL[0] / 2
+            draw.text((middle, HEADER / 2), title, INK, font(17), anchor="mm")
     for index, row in enumerate(rows):
-        top = HEADER + index * (CELL[1] + GAP)
-        draw.line((GAP, top, width - GAP, top), LINE)
-        rays = camera_rays(row.truth[0])
-        truth, prediction = shaded(row.truth, rays, TRUE_COLOUR), shaded(row.prediction, rays, PREDICTED_COLOUR)
-        for left, picture in zip(lefts, (Image.fromarray(row.photo), truth, prediction), strict=True):
-            sheet.paste(picture, (left, top + GAP // 2))
-        for line, text in enumerate(row.caption):
-            ink, size = (INK, 19) if line == 0 else (INK if line < 3 else FAINT, 15)
-            draw.text((GAP, top + 20 + 26 * line), text, ink, font(size))
+        column, line = divmod(index, tall)
+        left, top = column * width, HEADER + line * (CELL[1] + GAP)
+        draw.line((left + GAP, top, left + width - GAP, top), LINE)
+        _draw_row(sheet, draw, row, left, top)
     return sheet
+
+
+def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, left: int, top: int) -> None:
+    rays = camera_rays(row.truth[0])
+    truth, prediction = shaded(row.truth, rays, TRUE_COLOUR), shaded(row.prediction, rays, PREDICTED_COLOUR)
+    for place, picture in enumerate((Image.fromarray(row.photo), truth, prediction)):
+        sheet.paste(picture, (left + CAPTION + GAP + place * (CELL[0] + GAP), top + GAP // 2))
+    for line, text in enumerate(row.caption):
+        ink, size = (INK, 19) if line == 0 else (INK if line < 3 else FAINT, 15)
+        draw.text((left + GAP, top + 20 + 26 * line), text, ink, font(size))
 
 
 def camera_rays(vertices: np.ndarray) -> np.ndarray:

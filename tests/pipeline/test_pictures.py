@@ -70,3 +70,15 @@ def test_the_sheet_shows_the_photo_as_it_is():
     top, left = HEADER + GAP // 2, CAPTION + GAP
     assert (sheet[top : top + CELL[1], left : left + CELL[0]] == photo[..., None]).all()
     assert (sheet[top : top + CELL[1], :GAP] == 255).all()
+
+
+def test_many_rows_are_set_in_two_columns() -> None:
+    nothing = np.zeros((0, 3)), np.zeros((0, 3), int)
+    cube = trimesh.creation.box((0.5, 0.5, 0.5))
+    shape = np.asarray(cube.vertices), np.asarray(cube.faces)
+    photos = [np.full((CELL[1], CELL[0]), 20 * n, np.uint8) for n in range(7)]
+    sheet = np.asarray(contact_sheet([Row(photo, shape, nothing, ("cube",)) for photo in photos]))
+    pitch, width = CELL[1] + GAP, CAPTION + 3 * (CELL[0] + GAP) + GAP
+    assert sheet.shape == (HEADER + 4 * pitch, 2 * width, 3)
+    for n, (column, line) in enumerate([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]):
+        assert (sheet[HEADER + line * pitch + 50, column * width + CAPTION + GAP + 50] == 20 * n).all()
