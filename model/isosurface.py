@@ -21,13 +21,12 @@ import numpy as np
 CLEARANCE = 1e-3
 
 
-def marching_cubes(field: np.ndarray, level: float = 0.5, outside: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def marching_cubes(field: np.ndarray, level: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """The closed surface where a field over the cells of the unit cube crosses a level.
 
     Args:
         field: (R, R, R) real, values at the cell centres ((i, j, k) + 0.5) / R - 0.5; probabilities, or bool.
         level: what is above it is inside.
-        outside: value of the cells around the grid, below the level.
 
     Returns:
         vertices: (N, 3) float32 in the frame of the unit cube, linearly interpolated between two centres;
@@ -36,13 +35,13 @@ def marching_cubes(field: np.ndarray, level: float = 0.5, outside: float = 0.0) 
             above the level gives no vertices and no faces.
 
     Raises:
-        ValueError: the field is no cube or not finite, or `outside` is not below the level.
+        ValueError: the field is no cube or not finite, or the level is not above 0, the value around the grid.
     """
     if field.ndim != 3 or len(set(field.shape)) != 1:
         raise ValueError(f"marching_cubes: expected a field of shape (R, R, R), got {field.shape}")
-    if not outside < level:
-        raise ValueError(f"marching_cubes: expected an outside value below the level {level}, got {outside}")
-    values = np.pad(np.asarray(field, np.float32), 1, constant_values=outside)
+    if not level > 0:
+        raise ValueError(f"marching_cubes: expected a level above 0, the value around the grid, got {level}")
+    values = np.pad(np.asarray(field, np.float32), 1, constant_values=0)
     if not np.isfinite(values).all():
         raise ValueError("marching_cubes: expected finite values, got NaN or infinity")
     edges = _surface_edges(values > np.float32(level))

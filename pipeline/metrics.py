@@ -42,7 +42,7 @@ from pipeline.batches import grids
 from pipeline.categories import category
 from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.command import run
-from pipeline.files import atomic_write, sha256
+from pipeline.files import atomic_write
 from pipeline.machine import device
 from pipeline.params import Dataset, load
 from pipeline.scoring import (
@@ -56,7 +56,7 @@ from pipeline.scoring import (
     one_a_model,
     sample_key,
 )
-from pipeline.shards import SHARDS, ShardDataset
+from pipeline.shards import SHARDS, ShardDataset, split_sha256
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def row(key: tuple[str, str, int], score: Score, mean_score: Score) -> dict[str,
 
 def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
     """The figures of a set of samples, as `dvc metrics show` prints them."""
-    models = sorted({f"{r['synset']}/{r['model_id']}" for r in rows})
+    models = {(r["synset"], r["model_id"]) for r in rows}
 
     def mean(name: str) -> float:
         return round(math.fsum(r[name] for r in rows) / len(rows), 5)
@@ -149,7 +149,7 @@ def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
         "models": len(models),
         "failures": sum(r["failed"] for r in rows),
         "threshold": threshold,
-        "split_sha256": sha256("\n".join(models).encode())[:8],
+        "split_sha256": split_sha256(models)[:8],
     }
 
 

@@ -60,7 +60,7 @@ class RayRasterizer(nn.Module):
         size = self.raster_settings.image_size
         height, width = (size, size) if isinstance(size, int) else size
         rays = camera_rays(cameras, height, width).cpu().numpy()
-        scenes = [scene(v.numpy(), f.numpy()) for v, f in _lists(meshes_world)]
+        scenes = [scene(v.numpy(), f.numpy(), self.threads) for v, f in _lists(meshes_world)]
         offsets = meshes_world.mesh_to_faces_packed_first_idx().tolist()
         views = [_cast(scenes[n % len(scenes)], rays[n], offsets[n % len(scenes)], self.threads) for n in range(count)]
         device = meshes_world.device
@@ -93,9 +93,9 @@ def camera_rays(cameras: CamerasBase, height: int, width: int) -> Tensor:
     return centre + xs * right + ys * up
 
 
-def scene(vertices: np.ndarray, faces: np.ndarray) -> o3d.t.geometry.RaycastingScene:
+def scene(vertices: np.ndarray, faces: np.ndarray, threads: int) -> o3d.t.geometry.RaycastingScene:
     """Acceleration structure over triangles, vertices (N, 3) and faces (M, 3)."""
-    made = o3d.t.geometry.RaycastingScene()
+    made = o3d.t.geometry.RaycastingScene(nthreads=threads)
     made.add_triangles(
         o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
         o3d.core.Tensor(np.ascontiguousarray(faces, np.uint32)),

@@ -133,18 +133,18 @@ class GrayscaleShader(nn.Module):
         return picture
 
 
-def make_renderer(cameras: CamerasBase, height: int, width: int, face_count: int, threads: int = 1) -> MeshRenderer:
+def make_renderer(cameras: CamerasBase, height: int, width: int, face_count: int) -> MeshRenderer:
     """The renderer of the stage: Embree's rays on a CPU, PyTorch3D's rasterizer on CUDA.
 
     Its bins can't overflow (and lose faces): each has room for every face, and meshes too large for that are rasterized
     without bins.
     """
-    on_cpu = cameras.device.type == "cpu"
-    binned = {"max_faces_per_bin": face_count} if face_count <= BIN_LIMIT else {"bin_size": 0}
-    settings = RasterizationSettings(image_size=(height, width), **({} if on_cpu else binned))
-    rasterizer = (
-        rays.RayRasterizer(cameras, settings, threads) if on_cpu else MeshRasterizer(cameras, raster_settings=settings)
-    )
+    if cameras.device.type == "cpu":
+        settings = RasterizationSettings(image_size=(height, width))
+        rasterizer: nn.Module = rays.RayRasterizer(cameras, settings, threads=1)
+    else:
+        binned = {"max_faces_per_bin": face_count} if face_count <= BIN_LIMIT else {"bin_size": 0}
+        rasterizer = MeshRasterizer(cameras, RasterizationSettings(image_size=(height, width), **binned))
     to_light = torch.tensor(LIGHT_TO_VIEW, device=cameras.device)
     # PyTorch3D's R is for row vectors, world to view, so its transpose brings the light into the world.
     lights = DirectionalLights(direction=to_light @ cameras.R.transpose(1, 2), device=cameras.device)

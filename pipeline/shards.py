@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -189,17 +189,17 @@ class ShardDataset:
         """Changes with any content of the split."""
         return _digest(shard.fingerprint for shard in self.shards)
 
-    @property
-    def split_sha256(self) -> str:
-        """Hash of the sorted `synset/model_id` lines: equal only where the very same models are in the split."""
-        return _digest(sorted(f"{synset}/{model_id}" for synset, model_id in self.models))
-
     def _file(self, shard: int) -> h5py.File:
         if self._process != os.getpid():  # a handle inherited over a fork reads garbage
             self._files, self._process = {}, os.getpid()
         if shard not in self._files:
             self._files[shard] = open_shard(self.shards[shard].path)
         return self._files[shard]
+
+
+def split_sha256(models: Iterable[tuple[str, str]]) -> str:
+    """Hash of the sorted `synset/model_id` lines: equal only for the very same models, in whatever order."""
+    return _digest(sorted({f"{synset}/{model_id}" for synset, model_id in models}))
 
 
 def _rows(path: Path) -> _Rows:
@@ -217,5 +217,5 @@ def _agreed(shards: list[_Rows], name: str) -> Any:
     return next(iter(values))
 
 
-def _digest(lines: Any) -> str:
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

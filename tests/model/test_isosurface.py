@@ -142,7 +142,7 @@ def test_nothing_above_the_level_is_an_empty_mesh():
     [
         (np.zeros((2, 3, 2)), {}, r"shape \(R, R, R\), got \(2, 3, 2\)"),
         (np.full((2, 2, 2), np.nan), {}, "finite values"),
-        (np.zeros((2, 2, 2)), {"level": -1.0}, "outside value below the level -1.0, got 0.0"),
+        (np.zeros((2, 2, 2)), {"level": -1.0}, "a level above 0, the value around the grid, got -1.0"),
     ],
 )
 def test_marching_cubes_refuses(field, arguments, message):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -75,7 +76,11 @@ def test_split_hash_knows_models_and_nothing_else(tmp_path: Path) -> None:
     first = ShardDataset(write_boxes(tmp_path / "a"), SYNSETS, "test")
     second = ShardDataset(write_boxes(tmp_path / "b", seed=1), SYNSETS, "test")
     fewer = ShardDataset(write_boxes(tmp_path / "c", counts=SPLITS | {"test": 2}), SYNSETS, "test")
-    assert first.split_sha256 == second.split_sha256 != fewer.split_sha256
+    hashes = [shards.split_sha256(dataset.models) for dataset in (first, second, fewer)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    lines = sorted(f"{synset}/{model_id}" for synset, model_id in first.models)
+    assert hashes[0] == hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert hashes[0] == shards.split_sha256(reversed(first.models * 2))
     assert first.fingerprint != second.fingerprint
 
 
