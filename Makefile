@@ -2,11 +2,12 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test check bench lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
-CODE = pipeline model tests
+CODE = pipeline model tests benchmarks
+ROOT = data/raw
 
 IN_RANGE = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 # A name alone proves nothing (pyenv leaves shims of versions that are not active): the first that runs is taken.
@@ -32,6 +33,11 @@ check: setup ## lint, formatting and types
 	@$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy $(CODE)
+
+bench: setup ## measure everything against its peers; ROOT=/data/ShapeNetCore.v2 for other meshes than the embedded ones
+	@[ $(ROOT) != data/raw ] || $(IN_VENV) dvc repro --quiet synthesize
+	for name in voxelize render preprocess; do $(IN_VENV) benchmarks.$$name --root $(ROOT); done
+	for name in loader catalogue; do $(IN_VENV) benchmarks.$$name; done
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

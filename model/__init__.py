@@ -4,22 +4,29 @@ A system is a module `model/<name>.py` with two classes:
 
 `Config`
     Frozen dataclass; an entry of `systems:` in params.yaml fills it. It has `image_size: tuple[int, int]` (H, W) and
-    `resolution: int` (R), the sizes of what the network takes and gives.
+    `resolution: int` (R), the sizes of what the network takes and gives. Optional are `views: int` (V), the most views
+    of a shape that it is trained on at a time, and `depth: bool`, whether it takes the views' depth maps as well.
 
 `Model(config)`
     A torch module with
 
     `targets: tuple[str, ...]`
         What the losses compare with: `occupancy`, `points` or both; only these are read from the shards.
+    `output: str`
+        What `predict` gives: `occupancy`, `points` or `mesh`.
     `parts() -> dict[str, dict]`
         Name of a part -> AdamW parameter group: `params`, and whatever overrides the trainer's own `lr` or `betas`.
         Each part has an optimizer of its own; in every step the loop updates them in this order.
     `losses(batch, part) -> dict[str, Tensor]`
         Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
-        (B, V, 1, H, W) float32 in [0, 1], of the targets `occupancy` (B, R, R, R) float32 in {0, 1} and `points`
-        (B, P, 3) float32 in the unit cube, and `progress`, the share of the training done, in [0, 1].
-    `predict(images) -> Tensor`
-        Occupancy logits (B, R, R, R) for `images` (B, V, 1, H, W); deterministic.
+        (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
+        float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; and `progress`, the share of the training
+        done, in [0, 1].
+    `predict(images)`
+        For `images` as above, V from 1 up; deterministic. Occupancy logits (B, R, R, R); or points (B, P, 3); or
+        meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.
+    `features(images) -> Tensor`, optional
+        (B, D) float32, the image encoder's view of the shape, by which shapes can be retrieved.
 """
 
 from __future__ import annotations
@@ -40,6 +47,11 @@ def system(name: str) -> ModuleType:
             raise
         raise ValueError(f"systems: expected the name of a file in model/, got '{name}'") from error
     return module
+
+
+def maps(config: Any) -> tuple[str, ...]:
+    """What a network takes besides the views, by its name in the shards."""
+    return ("depth",) if getattr(config, "depth", False) else ()
 
 
 def create(name: str, config: Any) -> nn.Module:

@@ -5,7 +5,7 @@ followed, unless it can't be what is meant. `Config()` has the listing's layers 
 
 Slips, put right
  1. Attention is over image positions, which have no past: the listing's causal mask is off by default
-    (`causal_attention`). With it on, what is masked is minus infinity, not 10,000 less.
+    (`attention: causal`). With it on, what is masked is minus infinity, not 10,000 less.
  2. Attention scores are not written out (12,288 x 12,288 after the first block, 10 GB an image):
     `F.scaled_dot_product_attention` gives the same values. On a CPU its dropout does write them out, so
     `attention_dropout` is apart from `dropout` and can be 0.
@@ -31,9 +31,10 @@ Choices that the paper leaves open
     (arXiv:1502.01852), with little noise, and the generator with the logit of a mostly empty grid.
 
 Wider
-14. Image size, grid size, channels, pools, heads and widths are configuration. Several views of an object are
-    encoded one by one, and mu and log-variance averaged; the seed's single view is the case V = 1.
-15. The listing's unused `cache`, 3-axis input and assertion are gone; `Config` refuses what does not fit.
+14. Image size, grid size, channels, pools, heads and widths are configuration.
+15. What the report names as future work: several views of an object (`views`, `fusion`; its single view is the case
+    V = 1), depth beside the picture (`depth`), other attention (`attention`, `heads`; `none` is the ablation).
+16. The listing's unused `cache`, 3-axis input and assertion are gone; `Config` refuses what does not fit.
 
 The text has upsampling layers in the generator, max pooling in the discriminator and an activation after
 attention; the listing, followed here, has transposed convolutions, strided convolutions and none.
@@ -50,8 +51,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+
+ATTENTIONS = ("full", "causal", "none")
+FUSIONS = ("mean", "max")
 FIRST_LOGVAR = -6.0  # sigma of 0.05
-FIRST_LOGIT = -2.5  # an occupancy of 0.08, about what solid shapes fill of the unit cube
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,14 @@ class Config:
     Args:
         image_size: (H, W) of the input.
         resolution: R of the grid; halved once for each channel count of generator and discriminator.
+        views: the most photos of one object that it is trained on at a time; it answers any number.
+        fusion: of the features of the views, before mu and log-variance: their `mean`, or their `max` (Su et al. 2015,
+            arXiv:1505.00880).
+        depth: `images` are (B, V, 2, H, W) then, the second channel the depth scaled to [0, 1], 0 the background.
         encoder_channels, encoder_pools: output channels and max-pool factor of each block of the encoder.
-        heads, causal_attention: of the attention after each block but the last.
+        attention: after each block but the last; `full`, every position sees every one; `causal`, itself and those
+            before it in row-major order, the listing's mask; `none` at all.
+        heads: of each attention.
         dropout, attention_dropout: of the attention's output and of its weights.
         hidden: widths of the fully connected layers after the last block.
         latent: width of mu, log-variance and noise.
@@ -80,12 +90,15 @@ class Config:
 
     image_size: tuple[int, int] = (192, 256)
     resolution: int = 64
+    views: int = 1
+    fusion: str = "mean"
+    depth: bool = False
     encoder_channels: tuple[int, ...] = (32, 64, 128)
     encoder_pools: tuple[int, ...] = (2, 4, 4)
+    attention: str = "full"
     heads: int = 4
     dropout: float = 0.1
     attention_dropout: float = 0.1
-    causal_attention: bool = False
     hidden: tuple[int, ...] = (1024, 512, 256)
     latent: int = 1024
     generator_channels: tuple[int, ...] = (64, 32, 16, 8)
@@ -98,43 +111,39 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("encoder_channels", "encoder_pools", "generator_channels", "discriminator_channels"):
-            _check(name, getattr(self, name), "one or more positive numbers", bool(getattr(self, name)))
+            check(name, getattr(self, name), "one or more positive numbers", bool(getattr(self, name)))
         for name, values in vars(self).items():
             if isinstance(values, tuple):
-                _check(name, values, "positive numbers", all(value > 0 for value in values))
-        for name in ("resolution", "heads", "latent"):
-            _check(name, getattr(self, name), "a positive number", getattr(self, name) > 0)
+                check(name, values, "positive numbers", all(value > 0 for value in values))
+        for name in ("resolution", "views", "heads", "latent"):
+            check(name, getattr(self, name), "a positive number", getattr(self, name) > 0)
+        for name, choices in (("fusion", FUSIONS), ("attention", ATTENTIONS)):
+            check(name, getattr(self, name), f"one of {', '.join(choices)}", getattr(self, name) in choices)
         if self.kl_weight is None:
             object.__setattr__(self, "kl_weight", 1 / self.resolution**3)
         for name in ("kl_weight", "adversarial_weight", "discriminator_lr"):
-            _check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
+            check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         for name in ("dropout", "attention_dropout", "adversarial_warmup", "discriminator_gate"):
-            _check(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
+            check(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
         count, smallest = len(self.encoder_channels), prod(self.encoder_pools)
-        _check("encoder_pools", self.encoder_pools, f"{count} factors", len(self.encoder_pools) == count)
-        attended = all(channels % self.heads == 0 for channels in self.encoder_channels[:-1])
-        _check("heads", self.heads, f"a divisor of {self.encoder_channels[:-1]}", attended)
+        check("encoder_pools", self.encoder_pools, f"{count} factors", len(self.encoder_pools) == count)
+        attended = self.attention == "none" or all(c % self.heads == 0 for c in self.encoder_channels[:-1])
+        check("heads", self.heads, f"a divisor of {self.encoder_channels[:-1]}", attended)
         fits = min(self.image_size) >= smallest
-        _check("image_size", self.image_size, f"{smallest} or more a side, the product of the pools", fits)
+        check("image_size", self.image_size, f"{smallest} or more a side, the product of the pools", fits)
         factor = 2 ** max(len(self.generator_channels), len(self.discriminator_channels))
-        _check("resolution", self.resolution, f"a multiple of {factor}", self.resolution % factor == 0)
-
-
-def _check(name: str, value: Any, expected: str, holds: bool) -> None:
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, got {value}")
+        check("resolution", self.resolution, f"a multiple of {factor}", self.resolution % factor == 0)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention over the positions of (B, C, H, W), added to its input.
 
-    softmax(Q K^T / sqrt(C / heads)) V (Vaswani et al. 2017, arXiv:1706.03762). With `causal_attention` a
-    position sees itself and those before it in row-major order.
+    softmax(Q K^T / sqrt(C / heads)) V (Vaswani et al. 2017, arXiv:1706.03762), masked as `Config.attention` says.
     """
 
     def __init__(self, channels: int, config: Config):
         super().__init__()
-        self.heads, self.causal = config.heads, config.causal_attention
+        self.heads, self.causal = config.heads, config.attention == "causal"
         self.weights_dropout = config.attention_dropout
         self.project = nn.Linear(channels, 3 * channels)
         self.output = nn.Linear(channels, channels)
@@ -150,14 +159,15 @@ class Attention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images (N, 1, H, W) -> mu and log-variance, each (N, latent)."""
+    """Images (B, V, C, H, W), C the picture and, if so configured, the depth -> mu and log-variance, (B, latent)."""
 
     def __init__(self, config: Config):
         super().__init__()
-        sizes = (1, *config.encoder_channels)
+        self.fusion = config.fusion
+        sizes = (2 if config.depth else 1, *config.encoder_channels)
         blocks: list[nn.Module] = []
         for (before, after), pool in zip(pairwise(sizes), config.encoder_pools, strict=True):
-            if blocks:
+            if blocks and config.attention != "none":
                 blocks.append(Attention(before, config))
             blocks += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(pool), nn.ReLU()]
         pixels = prod(side // prod(config.encoder_pools) for side in config.image_size)
@@ -177,52 +187,31 @@ class Encoder(nn.Module):
         nn.init.constant_(self.logvar.bias, FIRST_LOGVAR)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
-        return self.mu(features), self.logvar(features)
+        views = self.features(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        fused = views.mean(dim=1) if self.fusion == "mean" else views.amax(dim=1)
+        return self.mu(fused), self.logvar(fused)
 
 
 def generator(config: Config) -> nn.Sequential:
     """Latent vectors (B, latent) -> occupancy logits (B, 1, R, R, R)."""
     channels = config.generator_channels
     base = config.resolution // 2 ** len(channels)
-    layers: list[nn.Module] = [
-        nn.Linear(config.latent, channels[0] * base**3),
-        nn.Unflatten(1, (channels[0], base, base, base)),
-    ]
-    for before, after in pairwise(channels):
-        layers += [nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d(after), nn.ReLU()]
-    last = nn.ConvTranspose3d(channels[-1], 1, 4, 2, 1)
-    nn.init.constant_(last.bias, FIRST_LOGIT)  # type: ignore[arg-type]
-    layers.append(last)
-    return _volumetric(layers)
+    start = nn.Linear(config.latent, channels[0] * base**3)
+    return volumetric(start, nn.Unflatten(1, (channels[0], base, base, base)), *upwards(channels))
 
 
 def discriminator(config: Config) -> nn.Sequential:
     """Grids (B, 1, R, R, R) of values in [0, 1] -> logits (B, 1), positive for real."""
     channels = config.discriminator_channels
-    layers: list[nn.Module] = []
-    for before, after in pairwise((1, *channels)):
-        layers += [nn.Conv3d(before, after, 4, 2, 1, bias=False), nn.BatchNorm3d(after), nn.LeakyReLU(0.2)]
     last = config.resolution // 2 ** len(channels)
-    layers += [nn.Flatten(), nn.Linear(channels[-1] * last**3, 1)]
-    return _volumetric(layers)
-
-
-def _volumetric(layers: list[nn.Module]) -> nn.Sequential:
-    # On a CPU, convolutions over volumes are faster with channels last in memory.
-    sequence = nn.Sequential(*layers)
-    return sequence.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-
-def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, 1)) of (B, latent), summed over the latent, averaged over the batch."""
-    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1).mean()
+    return volumetric(*downwards(channels), nn.Flatten(), nn.Linear(channels[-1] * last**3, 1))
 
 
 class Model(nn.Module):
     """See `model/__init__.py`; the parts are `reconstruction` (encoder and generator) and `discriminator`."""
 
     targets = ("occupancy",)
+    output = "occupancy"
     accuracy: Tensor
 
     def __init__(self, config: Config):
@@ -238,12 +227,6 @@ class Model(nn.Module):
         judge = {"params": list(self.discriminator.parameters()), "lr": self.config.discriminator_lr}
         return {"reconstruction": {"params": reconstruction}, "discriminator": judge}
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log-variance (B, latent) of `images` (B, V, 1, H, W), averaged over the views."""
-        mu, logvar = self.encoder(images.flatten(0, 1))
-        views = images.shape[:2]
-        return mu.unflatten(0, views).mean(dim=1), logvar.unflatten(0, views).mean(dim=1)
-
     def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
         """Weighted losses of one part; of the discriminator none before the warm-up ends."""
         playing = self.config.adversarial_weight > 0 and batch["progress"] >= self.config.adversarial_warmup
@@ -252,30 +235,27 @@ class Model(nn.Module):
         return self._discriminator(batch) if playing else {}
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W); deterministic in eval mode."""
-        return self.generator(self.encode(images)[0]).squeeze(1)
+        """Occupancy logits (B, R, R, R) of `images` (B, V, C, H, W); deterministic in eval mode."""
+        return self.generator(self.features(images)).squeeze(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """mu (B, latent) of `images` (B, V, C, H, W)."""
+        return self.encoder(images)[0]
 
     def _sample(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mu, logvar = self.encode(images)
-        z = mu + torch.randn_like(mu) * (logvar / 2).exp()
-        return self.generator(z), mu, logvar
+        mu, logvar = self.encoder(images)
+        return self.generator(drawn(mu, logvar)), mu, logvar
 
     def _reconstruction(self, batch: dict[str, Any], playing: bool) -> dict[str, Tensor]:
         logits, mu, logvar = self._sample(batch["images"])
         voxels = F.binary_cross_entropy_with_logits(logits.squeeze(1), batch["occupancy"])
         losses = {"voxels": voxels, "kl": float(self.config.kl_weight or 0) * kl_divergence(mu, logvar)}
         if playing:
-            fooled = F.softplus(-self.discriminator(logits.sigmoid())).mean()
-            losses["adversarial"] = self.config.adversarial_weight * fooled
+            losses["adversarial"] = self.config.adversarial_weight * deceiving(self.discriminator, logits)
         return losses
 
     def _discriminator(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        rests = bool(self.accuracy > self.config.discriminator_gate)
         with torch.no_grad():
-            generated = self._sample(batch["images"])[0].sigmoid()
-        with torch.set_grad_enabled(not rests):
-            real = self.discriminator(batch["occupancy"][:, None])
-            fake = self.discriminator(generated)
-            loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(generated))
-        self.accuracy.copy_(torch.cat([real > 0, fake < 0]).float().mean())
-        return {"discriminator": loss}
+            generated = self._sample(batch["images"])[0]
+        gate = self.config.discriminator_gate
+        return {"discriminator": judging(self.discriminator, batch["occupancy"], generated, self.accuracy, gate)}

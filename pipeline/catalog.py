@@ -6,32 +6,47 @@
 The only stage that walks the raw tree. A table has one row for each model found, usable or not:
 
     synset, model_id    the model
-    split               train, val or test: from `all.csv` in the root, otherwise by a hash of the model id, 70/10/20
-    split_source        `all.csv` or `hash`
-    status, detail      `ok`, or why it can't be used: a reason code of `meshes.MeshError`, `unreadable` or `duplicate`
+    split               train, val or test
+    split_source        who says so: a list of the field with the first digits of its hash, as `all.csv:0a1b2c3d`, the
+                        data set itself, or `hash` for 70/10/20 by a hash of the id (see `splits.py`)
+    status, detail      `ok`, or why it can't be used: the reason code of a `MeshError` or a `Lost` call, or `missing`
+                        (a folder without a mesh), `duplicate`, `no_split` (the list does not have it)
     layout              which of `pipeline.sources` it lies in
-    path, member        its file, or zip and entry, below the root
+    mesh, views, grid   where its mesh and what ready-made views and grid it brings lie, below the root
     sha256              of its mesh file
+    parts_sha256        of all files of its views and grid
     vertices, faces     after the reading, as triangles
+
+A model that was read before is not read again: data/cache/catalog.jsonl keeps what was found by the file's size, time
+and inode, or by the size and CRC-32 of a zip's entry. A file younger than that note by the clock is read all the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
+import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import meshes
+from pipeline import meshes, records, splits
 from pipeline.command import run
 from pipeline.files import atomic_write, sha256
+from pipeline.journal import open_journal
 from pipeline.meshes import MeshError
+from pipeline.parallel import Lost, parallel
 from pipeline.params import Dataset, load
-from pipeline.records import Entry, parallel, refuse_past
-from pipeline.sources import ModelRef, find
+from pipeline.records import Entry, parts_sha256, refuse_past
+from pipeline.sources import LAYOUTS, Found, ModelRef, find, tree
 
-CATALOG = Path("data/catalog")
-COLUMNS = "synset model_id split split_source status detail layout path member sha256 vertices faces".split()
+CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
+COLUMNS = (
+    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces"
+).split()
+CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
+SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 
 
 def main() -> None:
@@ -42,7 +57,7 @@ def main() -> None:
     if minimum is None:
         catalog(dataset)
     else:
-        for synset, count in sorted(Counter(ref.synset for ref in find(Path(dataset.root))).items()):
+        for synset, count in sorted(Counter(model.ref.synset for model in find(Path(dataset.root))[0]).items()):
             if count >= minimum:
                 print(f'    - "{synset}" # {count} models')
 
@@ -54,97 +69,116 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
         ValueError: the root is missing or broken, a category has no models, or too many of one are unusable.
     """
     root = Path(dataset.root)
-    refs = find(root)
-    found = Counter(ref.synset for ref in refs)
+    found, links = find(root)
+    counts = Counter(model.ref.synset for model in found)
     for synset in dataset.categories:
-        if not found[synset]:
+        if not counts[synset]:
             raise ValueError(
-                f"dataset.categories: expected models of '{synset}' in '{root}', found only {sorted(found) or 'none'}"
+                f"dataset.categories: expected models of '{synset}' in '{root}', found only {sorted(counts) or 'none'}"
             )
-    splits = official_splits(root / "all.csv")
-    chosen = [ref for ref in refs if ref.synset in dataset.categories]
-    seen: set[tuple[str, str]] = set()
-    jobs = []
-    for ref in chosen:
-        jobs.append((root.resolve(), ref, (ref.synset, ref.model_id) in seen))
-        seen.add((ref.synset, ref.model_id))
-    checks = parallel(check, jobs, "catalog")
-    rows = [row(ref, splits) | result for ref, result in zip(chosen, checks, strict=True)]
+    split = splits.find(root, dataset.split)
+    chosen = [model for model in found if model.ref.synset in dataset.categories]
+    rows = [row(model, split) for model in chosen]
+    _check_all(root.resolve(), [model.ref for model in chosen], rows)
     with atomic_write(out) as temporary:
         temporary.mkdir()
         for synset in sorted(dataset.categories):
             table = [r for r in rows if r["synset"] == synset]
-            reasons = {f"{r['path']} {r['member']}": r["status"] for r in table if r["status"] != "ok"}
-            refuse_past(dataset.max_rejected, reasons, len(table), f"catalog {synset}")
+            listed = [r for r in table if r["status"] != "no_split"]
+            reasons = {f"{r['model_id']} ({r['mesh']})": r["status"] for r in listed if r["status"] != "ok"}
+            refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {synset}")
             write_table(temporary / f"{synset}.csv", table)
-    others = sorted(set(found) - set(dataset.categories))
-    print(f"catalog: {len(rows)} models of {len(dataset.categories)} categories", flush=True)
-    if others:
-        left = sum(found[synset] for synset in others)
-        print(f"catalog: {left} models of {len(others)} categories not in dataset.categories: {' '.join(others)}")
+    _sum_up(rows, split, counts - Counter(r["synset"] for r in rows), links)
 
 
-def check(root: Path, ref: ModelRef, duplicate: bool) -> dict[str, str]:
-    """Whether a model can be used: the columns status, detail, sha256, vertices and faces of its row."""
-    result = dict.fromkeys(("status", "detail", "sha256", "vertices", "faces"), "")
-    if duplicate:
-        return result | {
-            "status": "duplicate",
-            "detail": "expected each model once, another file of that id came first",
-        }
+def row(model: Found, split: splits.Split) -> dict[str, str]:
+    """The columns of a model's row that are known without reading it; `status` is empty if it has to be read."""
+    ref = model.ref
+    # A data set's own split is the one of its papers: no list, and no hash, mends or replaces it.
+    source = model.split_source or split.source
+    named = model.split if model.split_source else split.of(ref.synset, ref.model_id, model.group)
+    values = dict.fromkeys(COLUMNS, "") | {name: getattr(ref, name) for name in COLUMNS if hasattr(ref, name)}
+    values |= {"split": named, "split_source": source}
+    if not (ref.mesh or ref.views or ref.grid):
+        values |= {"status": "missing", "detail": "expected a mesh in the model's folder, found none"}
+    elif not named:
+        values |= {"status": "no_split", "detail": f"expected the model in {source}, found it is not listed"}
+    return values
+
+
+def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]]) -> None:
+    """Fills the columns that take a look into the files, from what is remembered or by reading."""
+    seen: set[tuple[str, str]] = set()
+    unread: list[tuple[int, str]] = []
+    with open_journal(CACHE, records.code_sha256(sys.modules[__name__], tree)[:16]) as journal:
+        for n, (ref, values) in enumerate(zip(refs, rows, strict=True)):
+            if values["status"]:
+                continue
+            if (ref.synset, ref.model_id) in seen:
+                values |= {"status": "duplicate", "detail": "expected each model once, another of that id came first"}
+                continue
+            seen.add((ref.synset, ref.model_id))
+            key = stamp(root, ref)
+            if known := journal.get(key):
+                values |= dict(zip(CHECKED, known, strict=True))
+            else:
+                unread.append((n, key))
+        print(f"catalog: {len(seen)} models, {len(seen) - len(unread)} unchanged", flush=True)
+        for i, found in parallel(check, [(root, refs[n]) for n, _ in unread], "catalog"):
+            n, key = unread[i]
+            if isinstance(found, Lost):
+                found = (found.reason, found.message, "", "", "", "")
+            rows[n] |= dict(zip(CHECKED, found, strict=True))
+            if key and found[0] == "ok":
+                journal.add(key, list(found))
+
+
+def stamp(root: Path, ref: ModelRef) -> str:
+    """Changes when one of a model's files does; empty where a file's time can't be trusted to tell."""
+    locations = [ref.mesh] * bool(ref.mesh)
     try:
-        data = ref.read(root)
-        result["sha256"] = sha256(data)
-        mesh = meshes.read(data, ref.extension)
+        locations += LAYOUTS[ref.layout].parts(root, ref)
+        stamps = [tree.stamp(root, location) for location in locations]
+    except (OSError, ValueError):  # read, it gives its reason
+        return ""
+    if max(changed for _, changed in stamps) > time.time() - SETTLED:
+        return ""
+    return sha256(repr((str(root), ref, stamps)).encode("utf-8", "surrogateescape"))
+
+
+def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
+    """Whether a model can be used: the columns CHECKED of its row."""
+    own = parts = vertices = faces = ""
+    try:
+        parts = parts_sha256(root, ref)
+        if ref.mesh:
+            data = ref.read(root)
+            own = sha256(data)
+            mesh = meshes.read(data, ref.extension)
+            vertices, faces = str(len(mesh.vertices)), str(len(mesh.faces))
     except MeshError as error:
-        return result | {"status": error.reason, "detail": str(error)}
+        return error.reason, str(error), own, parts, "", ""
     except OSError as error:
-        return result | {"status": "unreadable", "detail": f"{type(error).__name__}: {error}"}
-    return result | {"status": "ok", "vertices": str(len(mesh.vertices)), "faces": str(len(mesh.faces))}
+        return "unreadable", f"{type(error).__name__}: {error}", own, parts, "", ""
+    return "ok", "", own, parts, vertices, faces
 
 
-def row(ref: ModelRef, official: dict[tuple[str, str], str]) -> dict[str, str]:
-    """The columns of a model's row that are known without reading it."""
-    listed = official.get((ref.synset, ref.model_id))
-    return {
-        "synset": ref.synset,
-        "model_id": ref.model_id,
-        "split": listed or hashed_split(ref.model_id),
-        "split_source": "all.csv" if listed else "hash",
-        "layout": ref.layout,
-        "path": ref.path,
-        "member": ref.member,
-    }
-
-
-def hashed_split(model_id: str) -> str:
-    """70 % train, 10 % val, 20 % test by a hash of the id: no model moves when others come or go."""
-    percent = int(sha256(model_id.encode())[:8], 16) % 100
-    return "train" if percent < 70 else "val" if percent < 80 else "test"
-
-
-def official_splits(path: Path) -> dict[tuple[str, str], str]:
-    """(synset, model id) -> split from ShapeNet's `all.csv`; empty where there is no such file.
-
-    Raises:
-        ValueError: a column is missing or a split is none of train, val, test.
-    """
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"synsetId", "modelId", "split"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: expected a column {sorted(missing)[0]}, got {reader.fieldnames}")
-        splits = {(r["synsetId"].zfill(8), r["modelId"]): r["split"] for r in reader}
-    for key, split in splits.items():
-        if split not in ("train", "val", "test"):
-            raise ValueError(f"{path}: model {key[1]}: expected split train, val or test, got '{split}'")
-    return splits
+def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str], links: list[str]) -> None:
+    listed = {(r["synset"], r["model_id"]) for r in rows}
+    synsets = {synset for synset, _ in listed}
+    print(f"catalog: {len(rows)} models of {len(synsets)} categories, split by {split.source}", flush=True)
+    if absent := sum(key[0] in synsets and key not in listed for key in split.models):
+        print(f"catalog: {absent} models of these categories are in {split.source} but not in dataset.root")
+    if others:
+        names = " ".join(sorted(others))
+        print(f"catalog: {others.total()} models of {len(others)} categories not in dataset.categories: {names}")
+    for link in links:
+        print(f"catalog: not followed, as it leads out of dataset.root: {link!r}")
 
 
 def write_table(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Names that are no UTF-8 are written as the bytes that they are.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -158,14 +192,14 @@ def read_table(path: Path) -> list[Entry]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected the catalogue of this category; is it in dataset.categories?")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != COLUMNS:
             raise ValueError(f"{path}: expected columns {COLUMNS}, got {reader.fieldnames}")
         return [
             Entry(
-                ModelRef(r["synset"], r["model_id"], r["layout"], r["path"], r["member"]),
-                **{name: r[name] for name in ("split", "sha256", "status", "detail")},
+                ModelRef(*(r[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid"))),
+                *(r[name] for name in ("split", "split_source", "sha256", "parts_sha256", "status", "detail")),
             )
             for r in reader
         ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,21 +17,49 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; it replaces `path` when the block ends well, and goes when not.
 
-    The temporary path may be written as a file or made a folder; a folder replaces an older folder whole.
+    The temporary path may be written as a file or made a folder; a folder replaces an older folder whole. An OSError
+    from the block that does not say which file it is about (no space left, say) is made to name this one.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):  # left by a run that was killed
-        shutil.rmtree(stale, ignore_errors=True)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    temporary = workspace / path.name
-    try:
-        yield temporary
+    with workspace(path.parent, f".{path.name}.", ".tmp") as folder:
+        temporary = folder / path.name
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if path.is_dir() and not path.is_symlink():
-            os.replace(path, workspace / "old")
+            os.replace(path, folder / "old")
         os.replace(temporary, path)
+
+
+@contextmanager
+def workspace(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
+    """A new folder for the block's time; those of this name that killed processes have left are removed as well."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for stale in parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+        if _left_behind(stale.name[len(prefix) :]):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}@{platform.node()}.", suffix=suffix, dir=parent))
+    try:
+        yield folder
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left_behind(name: str) -> bool:
+    """Whether `pid@host...` tells of a process that is gone. Another machine's processes can't be seen from here."""
+    pid, _, rest = name.partition("@")
+    if not pid.isdigit() or not rest.startswith(f"{platform.node()}."):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def sha256(data: bytes) -> str:

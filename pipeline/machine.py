@@ -5,6 +5,7 @@ They come from the environment, not from params.yaml, so that no stage reruns be
 
 from __future__ import annotations
 
+import math
 import os
 
 
@@ -16,6 +17,27 @@ def workers() -> int:
     if not given.isdigit() or int(given) < 1:
         raise ValueError(f"ONEVIEW_WORKERS: expected a positive integer, got '{given}'")
     return int(given)
+
+
+def scheduler() -> str:
+    """Address of a Dask scheduler whose workers do the stages' work (ONEVIEW_SCHEDULER); empty for local processes."""
+    return os.environ.get("ONEVIEW_SCHEDULER", "")
+
+
+def limits() -> tuple[float, float]:
+    """What one model may take of a stage: ONEVIEW_MODEL_SECONDS (300), and ONEVIEW_MODEL_GB of memory (4)."""
+    return _positive("ONEVIEW_MODEL_SECONDS", "300"), _positive("ONEVIEW_MODEL_GB", "4")
+
+
+def _positive(name: str, default: str) -> float:
+    given = os.environ.get(name, default)
+    try:
+        value = float(given)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: expected a positive number, got '{given}'")
+    return value
 
 
 def device() -> str:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+BLOCK = 1 << 23  # bytes of an OBJ file that are split into lines at a time
 EXTENT = 15 / 16  # longest side of the bounding box in the normalised frame
 
 
@@ -138,17 +140,30 @@ def read_obj(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     if b"\\" in data:
         data = _CONTINUED.sub(b" ", data)
-    lines = data.splitlines()
-    vertex_lines = [line[1:] for line in lines if line[:2] in (b"v ", b"v\t")]
-    face_lines = [line[1:] for line in lines if line[:2] in (b"f ", b"f\t")]
-    last = lines[-1] if lines and not data.endswith((b"\n", b"\r")) else b""
+    last = data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
     if last[:1] in (b"f", b"v") and len(last.split()) < (4 if last[1:2].isspace() else 3):
         raise MeshError("truncated", f"expected a whole last line, got '{last.decode('ascii', 'replace')}'")
-    vertices = _positions(vertex_lines)
-    indices, counts = _corners(face_lines)
-    if indices.size and indices.min() < 0:
-        indices = _absolute(lines, indices, counts)
-    return vertices, _fans(indices - 1, counts)
+    vertices, indices, counts = [np.zeros((0, 3))], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    known = 0
+    for block in _blocks(data):
+        lines = block.splitlines()
+        positions = _positions([line[1:] for line in lines if line[:2] in (b"v ", b"v\t")])
+        corners, sizes = _corners([line[1:] for line in lines if line[:2] in (b"f ", b"f\t")])
+        if corners.size and corners.min() < 0:
+            corners = _absolute(lines, corners, sizes, known)
+        known += len(positions)
+        for whole, part in ((vertices, positions), (indices, corners), (counts, sizes)):
+            whole.append(part)
+    return np.concatenate(vertices), _fans(np.concatenate(indices) - 1, np.concatenate(counts))
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """The lines of a file, some megabytes at a time: as Python's objects they take twenty times the room."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + BLOCK) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def _positions(lines: list[bytes]) -> np.ndarray:
@@ -178,11 +193,11 @@ def _corners(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return indices[np.repeat(whole, counts)], counts[whole]
 
 
-def _absolute(lines: list[bytes], indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Resolves negative indices, which count back from the last vertex before the face."""
+def _absolute(lines: list[bytes], indices: np.ndarray, counts: np.ndarray, known: int) -> np.ndarray:
+    """Resolves negative indices, which count back from the last vertex before the face; `known` precede the lines."""
     is_vertex = np.array([line[:2] in (b"v ", b"v\t") for line in lines])
     is_face = np.array([line[:2] in (b"f ", b"f\t") and len(line.split()) > 3 for line in lines])
-    before = np.repeat(np.cumsum(is_vertex)[is_face], counts)
+    before = known + np.repeat(np.cumsum(is_vertex)[is_face], counts)
     return np.where(indices < 0, before + 1 + indices, indices)
 
 

@@ -17,6 +17,8 @@ view, and `thresholds.csv`, the sweep by which the threshold was chosen.
     samples, models     views scored, and the shapes that they show
     failures            predictions with no cell above the threshold, or with a value that is not finite;
                         they count as an empty grid, with 2 sqrt(3), the unit cube's diagonal both ways
+    split               who says which models are in the test split: a list of the field with the first digits of its
+                        hash, as `all.csv:0a1b2c3d`, or `hash` (see `splits.py`)
     split_sha256        first 8 digits of the hash of the sorted `synset/model_id` lines of the scored models:
                         scores are comparable where it is equal
 
@@ -38,6 +40,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import maps
 from pipeline.batches import grids
 from pipeline.categories import category
 from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
@@ -87,8 +90,8 @@ def evaluate(system: str, params: Params, categories: Sequence[str]) -> None:
     """
     model, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
     train = ShardDataset(SHARDS, categories, "train")
-    val = ShardDataset(SHARDS, categories, "val")
-    test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", "points"))
+    val = ShardDataset(SHARDS, categories, "val", targets=("occupancy", *maps(config)))
+    test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", "points", *maps(config)))
     scorer = Scorer(config.image_size, config.resolution, params.points, params.seed, params.batch_size)
     mean = mean_occupancy(train, config.resolution, params.batch_size).to(device())
 
@@ -106,8 +109,9 @@ def evaluate(system: str, params: Params, categories: Sequence[str]) -> None:
     mean_scores = scorer.scores(of_mean_shape, mean_threshold, test, one_a_model(test), "mean shape")
     rows = [row(sample_key(test, item), score, mean_scores[item // test.groups]) for item, score in enumerate(scores)]
     write_scores(SCORES / system, rows, curve, mean_curve)
-    write_metrics(METRICS / system, rows, threshold)
-    figures = ", ".join(f"{name} {value}" for name, value in summary(rows, threshold).items())
+    settings = {"threshold": threshold, "split": test.split_source}
+    write_metrics(METRICS / system, rows, settings)
+    figures = ", ".join(f"{name} {value}" for name, value in summary(rows, settings).items())
     print(f"metrics {system}: {figures}", flush=True)
 
 
@@ -133,8 +137,8 @@ def row(key: tuple[str, str, int], score: Score, mean_score: Score) -> dict[str,
     }
 
 
-def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
-    """The figures of a set of samples, as `dvc metrics show` prints them."""
+def summary(rows: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a set of samples, as `dvc metrics show` prints them, with the settings that they hold for."""
     models = {(r["synset"], r["model_id"]) for r in rows}
 
     def mean(name: str) -> float:
@@ -148,12 +152,12 @@ def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
         "samples": len(rows),
         "models": len(models),
         "failures": sum(r["failed"] for r in rows),
-        "threshold": threshold,
+        **settings,
         "split_sha256": split_sha256(models)[:8],
     }
 
 
-def write_metrics(folder: Path, rows: list[dict[str, Any]], threshold: float) -> None:
+def write_metrics(folder: Path, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
     """`overall.json` and one file a category."""
     groups = {"overall": rows}
     for synset in sorted({r["synset"] for r in rows}):
@@ -161,7 +165,7 @@ def write_metrics(folder: Path, rows: list[dict[str, Any]], threshold: float) ->
     with atomic_write(folder) as temporary:
         temporary.mkdir()
         for name, members in groups.items():
-            text = json.dumps(summary(members, threshold), indent=2)
+            text = json.dumps(summary(members, settings), indent=2)
             (temporary / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

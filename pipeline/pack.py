@@ -4,7 +4,10 @@
 
 Reads data/catalog/<synset>.csv, data/renders/<synset>.zip and data/voxels/<synset>.zip, writes data/shards/<synset>/:
 `<split>-<n>.h5` as `shards.py` documents them, and `status.csv` with a row for every model of the catalogue: `packed`,
-or the stage that rejected it, the reason code and a message.
+or the stage that rejected it, the reason code and a message; and the note of its grid (see `solid.py`). The grids most
+in doubt, by the last column:
+
+    sort -t, -k10,10gr data/shards/03001627/status.csv | head
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from pipeline.command import progress, run
 from pipeline.files import atomic_write, sha256
 from pipeline.params import load
 from pipeline.records import Archive, Entry
+
+NOTE = ("fill_ratio", "components", "disagreement")
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,10 @@ def pack(synset: str, params: Params, out: Path = shards.SHARDS) -> None:
                     path = temporary / f"{split}-{n:03}.h5"
                     marks = [renders.checksum(e.ref.model_id) + voxels.checksum(e.ref.model_id) for e in part]
                     fingerprint = sha256("\n".join([e.sha256 for e in part] + marks).encode())
-                    shards.write(path, samples(part, renders, voxels, bar), len(part), synset, split, fingerprint)
-        write_status(temporary / "status.csv", entries, statuses)
+                    source = ",".join(sorted({e.split_source for e in part}))
+                    rows = samples(part, renders, voxels, bar)
+                    shards.write(path, rows, len(part), synset, split, fingerprint, source)
+        write_status(temporary / "status.csv", entries, statuses, voxels)
 
 
 def status(entry: Entry, renders: Archive, voxels: Archive) -> tuple[str, str, str]:
@@ -90,7 +97,7 @@ def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) 
         masks = np.unpackbits(view["masks"], axis=-1)[..., : view["views"].shape[-1]]
         yield shards.Sample(
             model_id=entry.ref.model_id,
-            mesh_sha256=entry.sha256,
+            mesh_sha256=entry.sha256 or entry.parts_sha256,
             views=view["views"],
             masks=masks.astype(bool),
             cameras=view["cameras"],
@@ -99,17 +106,21 @@ def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) 
             points=solid["points"],
             affine=solid["affine"],
             notes=solid["notes"],
+            depth=view.get("depth"),
+            normals=view.get("normals"),
         )
         bar.update()
 
 
-def write_status(path: Path, entries: list[Entry], statuses: list[tuple[str, str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+def write_status(path: Path, entries: list[Entry], statuses: list[tuple[str, str, str]], voxels: Archive) -> None:
+    """A row a model, with the note of its grid (see `solid.py`) if it is packed: sort by disagreement to find doubt."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["synset", "model_id", "split", "status", "reason", "message", "path", "member"])
+        writer.writerow(["synset", "model_id", "split", "status", "reason", "message", "mesh", *NOTE])
         for entry, row in zip(entries, statuses, strict=True):
             ref = entry.ref
-            writer.writerow([ref.synset, ref.model_id, entry.split, *row, ref.path, ref.member])
+            note = voxels[ref.model_id]["notes"].tolist() if row[0] == "packed" else [""] * len(NOTE)
+            writer.writerow([ref.synset, ref.model_id, entry.split, *row, ref.mesh, *note])
 
 
 def _parts(entries: list[Entry], size: int) -> list[list[Entry]]:

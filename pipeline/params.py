@@ -26,11 +26,14 @@ class Dataset:
 
     Attributes:
         root: folder of the raw meshes, absolute or relative to the project.
+        split: `auto` (a list of the field that lies in the root, otherwise a hash), `hash`, or the name of such a list
+            in the root; see `splits.py`.
         categories: the synsets that are processed.
         max_rejected: share of the models of a category that may be rejected before a stage fails.
     """
 
     root: str
+    split: str
     categories: tuple[str, ...]
     max_rejected: float
 

@@ -9,41 +9,49 @@ models that could not be made and why. Deleting data/cache loses time, nothing e
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
-import joblib
 import numpy as np
 
 from pipeline import meshes
-from pipeline.command import progress
 from pipeline.files import atomic_write, sha256
-from pipeline.machine import workers
 from pipeline.meshes import Mesh, MeshError
-from pipeline.sources import LAYOUTS, ModelRef
+from pipeline.parallel import Lost, parallel
+from pipeline.sources import LAYOUTS, ModelRef, tree
 
 CACHE = Path("data/cache")
 LIBRARIES = ("easypytorch3d", "numpy", "open3d", "scipy", "torch", "trimesh")  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 Record = dict[str, np.ndarray]
-B = TypeVar("B")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the catalogue: a model, its split, and what its check found (`status` is `ok` or a reason code)."""
+    """A row of the catalogue: a model, its split, and what its check found.
+
+    Attributes:
+        split_source: who says which split it is in, as `all.csv:0a1b2c3d` or `hash`.
+        sha256: of its mesh file; empty where it has none.
+        parts_sha256: of its ready-made views and grid, all files; empty where it has none.
+        status: `ok` or a reason code; `detail` says more.
+    """
 
     ref: ModelRef
     split: str
+    split_source: str
     sha256: str
+    parts_sha256: str
     status: str
     detail: str
 
@@ -57,32 +65,41 @@ class Job:
         compute: (model key, normalised mesh, affine, params) -> Record. May raise MeshError.
         params: what it depends on besides the mesh; its repr is part of the cache's key.
         code: `code_sha256` of the modules that it depends on.
+        ready: (root, model, params) -> the Record of a model for which the data set brings one, otherwise None.
     """
 
     stage: str
     compute: Callable[[str, Mesh, np.ndarray, Any], Record]
     params: Any
     code: str
+    ready: Callable[[Path, ModelRef, Any], Record | None] | None = None
 
     def key(self, entry: Entry) -> str:
         """Hash of everything that the record of a model depends on."""
         ref = entry.ref
         rotation = repr(LAYOUTS[ref.layout].rotation.tolist())
-        parts = [self.stage, ref.synset, ref.model_id, rotation, entry.sha256, repr(self.params), self.code]
+        content = [entry.sha256]
+        if entry.parts_sha256:
+            content += [entry.parts_sha256, _layout_sha256(ref.layout)]
+        parts = [self.stage, ref.synset, ref.model_id, rotation, *content, repr(self.params), self.code]
         return sha256("\n".join(parts).encode())
 
 
 def code_sha256(*modules: ModuleType) -> str:
     """Hash of the source of modules, of what every record goes through, and of the libraries' versions."""
     every = (meshes, sys.modules[__name__], *modules)
-    sources = [Path(str(module.__file__)).read_bytes() for module in every]
+    texts = [Path(str(module.__file__)).read_bytes() for module in every]
     versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
-    return sha256(b"\n".join(sources + versions))
+    return sha256(b"\n".join(texts + versions))
 
 
-def make(
-    job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float, processes: int | None = None
-) -> None:
+@cache
+def _layout_sha256(layout: str) -> str:
+    """Hash of the source of a layout, which reads its ready-made views and grids."""
+    return sha256(Path(str(inspect.getsourcefile(LAYOUTS[layout].scan))).read_bytes())
+
+
+def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float, gpu: bool = False) -> None:
     """Makes the records of all usable models of a category, in parallel, and their archive.
 
     Args:
@@ -90,7 +107,7 @@ def make(
         entries: rows of the catalogue; those with another status than `ok` are passed over.
         out: the archive.
         max_rejected: share of the usable models that may fail.
-        processes: workers, if not as many as the machine offers.
+        gpu: the work is done on the GPU of the machine.
 
     Raises:
         ValueError: more than that failed; the message sums up why. The archive is not written then.
@@ -102,8 +119,12 @@ def make(
     missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
     label = f"{job.stage} {out.stem}"
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
-    results = parallel(_one, [(job, root, entry, file) for entry, file in missing], label, processes)
-    rejects = {entry.ref.model_id: why for (entry, _), why in zip(missing, results, strict=True) if why}
+    calls = [(job, root, entry, file) for entry, file in missing]
+    rejects = {
+        missing[n][0].ref.model_id: (why.reason, why.message) if isinstance(why, Lost) else why
+        for n, why in parallel(_one, calls, label, gpu)
+        if why
+    }
     refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
@@ -115,13 +136,12 @@ def make(
 def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | None:
     """Makes one record and puts it into the cache, or says why not: (reason code, message)."""
     try:
-        mesh, affine = load(root, entry)
-        record = job.compute(f"{entry.ref.synset}/{entry.ref.model_id}", mesh, affine, job.params)
+        record = record_of(job, root, entry)
     except MeshError as error:
         return error.reason, str(error)
     except Exception as error:  # one model's failure is a line in a table, not the end of a long run
         if isinstance(error, MemoryError | OSError) or type(error).__name__ == "OutOfMemoryError":
-            raise  # the machine's fault: the model is fine, and is tried again in the next run
+            raise  # not for this function to judge: the disk may be full, or the limit of memory reached
         return "failed", f"{type(error).__name__}: {error}"
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **record)
@@ -130,33 +150,34 @@ def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | No
     return None
 
 
-def load(root: Path, entry: Entry) -> tuple[Mesh, np.ndarray]:
-    """The normalised mesh of a catalogued model and its affine.
+def record_of(job: Job, root: Path, entry: Entry) -> Record:
+    """The record of a catalogued model: ready-made, or computed from its mesh.
 
     Raises:
-        MeshError: it is not what was catalogued.
+        MeshError: it can't be used, or is not what was catalogued.
         OSError: its file can't be read.
     """
-    data = entry.ref.read(root)
-    if sha256(data) != entry.sha256:
+    ref = entry.ref
+    data = ref.read(root) if ref.mesh else b""
+    if (sha256(data) if ref.mesh else "", parts_sha256(root, ref)) != (entry.sha256, entry.parts_sha256):
         raise MeshError("changed", "expected the catalogued bytes, got others; run the catalog stage again")
-    mesh = meshes.read(data, entry.ref.extension)
-    return meshes.normalise(mesh, LAYOUTS[entry.ref.layout].rotation)
+    ready = job.ready(root, ref, job.params) if job.ready else None
+    if ready is not None:
+        return ready
+    mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)
+    return job.compute(f"{ref.synset}/{ref.model_id}", mesh, affine, job.params)
 
 
-def parallel(
-    function: Callable[..., B], arguments: Sequence[tuple], label: str, processes: int | None = None
-) -> list[B]:
-    """`[function(*a) for a in arguments]` in worker processes with a progress bar, in the order of the arguments."""
-    if not arguments:
-        return []
-    count = min(processes or workers(), len(arguments))
-    made = []
-    with progress(label, len(arguments), "model") as bar, joblib.parallel_config("loky", inner_max_num_threads=1):
-        for result in joblib.Parallel(count, return_as="generator")(joblib.delayed(function)(*a) for a in arguments):
-            made.append(result)
-            bar.update()
-    return made
+def parts_sha256(root: Path, ref: ModelRef) -> str:
+    """Hash of all files of a model's ready-made views and grid; empty where it has none."""
+    hashes = [_part_sha256(root, part, tree.stamp(root, part)) for part in LAYOUTS[ref.layout].parts(root, ref)]
+    return sha256("\n".join(hashes).encode()) if hashes else ""
+
+
+@lru_cache(maxsize=64)
+def _part_sha256(root: Path, part: str, stamp: tuple[str, float]) -> str:
+    """Kept, as many models may share a file; `stamp` tells when it is another."""
+    return sha256(tree.read(root, part))
 
 
 def refuse_past(max_rejected: float, reasons: dict[str, str], total: int, label: str) -> None:

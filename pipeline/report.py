@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from model import maps
 from model.isosurface import marching_cubes
 from pipeline.batches import make_batch, unpack_bits
 from pipeline.categories import category
@@ -72,9 +73,8 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     """
     figures, scores = read_metrics(METRICS / system), read_csv(SCORES / system / "samples.csv")
     curves, sweep = read_csv(CURVES / f"{system}.csv"), read_csv(SCORES / system / "thresholds.csv")
-    dataset = ShardDataset(SHARDS, categories, "test")
     picks = choose(scores, params.rows)
-    sheet = contact_sheet(reconstructions(system, picks, dataset, figures["overall"]["threshold"]))
+    sheet = contact_sheet(reconstructions(system, picks, categories, figures["overall"]["threshold"]))
     wins = sum(float(score["iou"]) > float(score["mean_shape_iou"]) for score in scores) / len(scores)
     with atomic_write(REPORT / system) as temporary:
         temporary.mkdir()
@@ -107,9 +107,10 @@ def ranked_models(scores: list[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(medians, key=lambda s: (-float(s["iou"]), s["model_id"]))
 
 
-def reconstructions(system: str, picks: list[Pick], dataset: ShardDataset, threshold: float) -> list[Row]:
+def reconstructions(system: str, picks: list[Pick], categories: Sequence[str], threshold: float) -> list[Row]:
     """The rows of the contact sheet."""
     model, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
+    dataset = ShardDataset(SHARDS, categories, "test", targets=("occupancy", *maps(config)))
     first = {key: index * dataset.groups for index, key in enumerate(dataset.models)}
     keys = [(pick.score["synset"], pick.score["model_id"]) for pick in picks]
     unknown = [key for key in keys if key not in first]

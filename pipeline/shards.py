@@ -11,16 +11,20 @@
     points          (M, P, 3)       float32   on the outer surface, uniformly by area
     affine          (M, 4, 4)       float64   normalised frame -> frame of the mesh as it was found
     notes           (M, 3)          float32   fill_ratio, components, disagreement of the solid grid
-    model_id, mesh_sha256           (M,) fixed-length ASCII
+    model_id, mesh_sha256           (M,) fixed-length UTF-8
 
-Attributes: format, version, synset, split, resolution, fingerprint. The normalised frame is drawn in `meshes.py`. The
-same records give the same bytes: no timestamps, rows in order.
+and where `render` was asked for them, one chunk a view, deflated:
+
+    depth           (M, V, H, W)    float16   along the view axis, in units of the normalised frame; 0: background
+    normals         (M, V, H, W, 3) int8      127 x unit normal, turned to the camera, in the view frame; 0: background
+
+Attributes: format, version, synset, split, split_source, resolution, fingerprint. The normalised frame is drawn in
+`meshes.py`. The same records give the same bytes: no timestamps, rows in order.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,11 +33,15 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pipeline.chunks import Chunks
 from pipeline.files import atomic_write
 
 FORMAT, VERSION = "oneview-shard", 1
 SHARDS = Path("data/shards")
 SPLITS = ("train", "val", "test")
+PER_VIEW = ("views", "masks", "depth", "normals")  # one chunk a view; of everything else, one a model
+STRINGS = ("model_id", "mesh_sha256")
+DEFLATE = 3  # from level 4 on, zlib writes runs as copies from one byte back, which take it thrice as long to undo
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,13 @@ class Sample:
     points: np.ndarray
     affine: np.ndarray
     notes: np.ndarray
+    depth: np.ndarray | None = None
+    normals: np.ndarray | None = None
 
     def rows(self) -> dict[str, np.ndarray]:
         """The arrays as they are stored, bits packed."""
         rows = {field.name: getattr(self, field.name) for field in fields(self)}
+        rows = {name: row for name, row in rows.items() if row is not None}
         rows["masks"] = np.packbits(self.masks, axis=-1)
         rows["occupancy"] = np.packbits(self.occupancy)
         rows["model_id"] = np.array(self.model_id.encode())
@@ -61,40 +72,60 @@ class Sample:
         return rows
 
 
-def write(path: Path, samples: Iterator[Sample], count: int, synset: str, split: str, fingerprint: str) -> None:
+def write(
+    path: Path,
+    samples: Iterator[Sample],
+    count: int,
+    synset: str,
+    split: str,
+    fingerprint: str,
+    split_source: str = "",
+) -> None:
     """Writes one shard of `count` samples, one sample in memory at a time; the file appears when it is whole.
 
+    Args:
+        fingerprint: changes with any content of the samples.
+        split_source: who says which models are in the split (see `splits.py`).
+
     Raises:
-        ValueError: a sample's arrays differ in shape from the first one's, or fewer than `count` samples came.
+        ValueError: a sample has other arrays, or of another shape, than the first one, or not `count` samples came.
     """
+    texts: dict[str, list[np.ndarray]] = {name: [] for name in STRINGS}
     written = 0
     with atomic_write(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
         for written, sample in enumerate(samples, start=1):
             rows = sample.rows()
+            for name in STRINGS:
+                texts[name].append(rows.pop(name))
             if written == 1:
                 _create(file, rows, count)
-                attributes = {"format": FORMAT, "version": VERSION, "synset": synset, "split": split}
-                file.attrs.update(attributes | {"fingerprint": fingerprint})
+                file.attrs.update({"format": FORMAT, "version": VERSION, "synset": synset, "split": split})
+                file.attrs.update({"fingerprint": fingerprint, "split_source": split_source})
                 file.attrs["resolution"] = sample.occupancy.shape[0]
-            for name, row in rows.items():
-                expected = file[name].shape[1:]
-                if row.shape != expected:
-                    raise ValueError(
-                        f"{path.name}: model {sample.model_id}: expected {name} of shape {expected}, got {row.shape}"
-                    )
-                file[name][written - 1] = row
+            _put(file, rows, written - 1, f"{path.name}: model {sample.model_id}")
         if written != count:
             raise ValueError(f"{path.name}: expected {count} samples, got {written}")
+        for name, text in texts.items():  # as wide as the widest
+            file.create_dataset(name, data=np.array(text), track_times=False)
 
 
 def _create(file: h5py.File, rows: dict[str, np.ndarray], count: int) -> None:
     for name, row in rows.items():
-        per_view = name in ("views", "masks")
-        options: dict[str, Any] = {}
-        if row.ndim:
-            options = {"chunks": (1, 1, *row.shape[1:]) if per_view else (1, *row.shape)}
-            options |= {"compression": "gzip", "compression_opts": 4} if row.dtype == np.uint8 else {}
-        file.create_dataset(name, (count, *row.shape), row.dtype, track_times=False, **options)
+        chunks = (1, 1, *row.shape[1:]) if name in PER_VIEW else (1, *row.shape)
+        deflated = row.dtype == np.uint8 or name in PER_VIEW
+        options: dict[str, Any] = {"compression": "gzip", "compression_opts": DEFLATE} if deflated else {}
+        file.create_dataset(name, (count, *row.shape), row.dtype, chunks=chunks, track_times=False, **options)
+
+
+def _put(file: h5py.File, rows: dict[str, np.ndarray], place: int, label: str) -> None:
+    """One sample's arrays in their place, if they are what the file has room for."""
+    if rows.keys() != file.keys():
+        raise ValueError(f"{label}: expected {sorted(file)}, got {sorted(rows)}")
+    for name, row in rows.items():
+        expected = file[name].shape[1:]
+        if row.shape != expected:
+            raise ValueError(f"{label}: expected {name} of shape {expected}, got {row.shape}")
+        file[name][place] = row
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -123,6 +154,7 @@ class _Rows:
     model_ids: tuple[str, ...]
     views: int
     fingerprint: str
+    split_source: str
     resolution: int
 
 
@@ -130,8 +162,9 @@ class ShardDataset:
     """A split as a map-style dataset: item i is one group of views of one model, as numpy arrays.
 
     Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item` int, and each of `targets`:
-    `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32. `pipeline.batches` turns a collated batch into what
-    the systems take. Files are opened on first use in each process, so that it is safe under fork and spawn.
+    `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32, and of the same views `depth` (n, H, W) float16,
+    `normals` (n, H, W, 3) int8. `pipeline.batches` turns a collated batch into what the systems take. Files are opened
+    on first use in each process, so that it is safe under fork and spawn.
 
     Args:
         root: folder of the shards, `data/shards`.
@@ -165,8 +198,7 @@ class ShardDataset:
             (shard.synset, model_id) for shard in self.shards for model_id in shard.model_ids
         ]  # (synset, model id) in the order of the items
         self._rows = [(s, r) for s, shard in enumerate(self.shards) for r in range(len(shard.model_ids))]
-        self._files: dict[int, h5py.File] = {}
-        self._process = 0
+        self._shards: dict[int, dict[str, Chunks]] = {}
 
     def __len__(self) -> int:
         return len(self.models) * self.groups
@@ -176,25 +208,37 @@ class ShardDataset:
             raise IndexError(f"item {item} of {len(self)}")
         shard, row = self._rows[item // self.groups]
         first = item % self.groups * self.views_per_sample
-        file = self._file(shard)
-        views = slice(first, first + self.views_per_sample)
-        sample = {"views": file["views"][row, views], "masks": file["masks"][row, views], "item": item}
-        return sample | {name: file[name][row] for name in self.targets}
+        group = [(row, view) for view in range(first, first + self.views_per_sample)]
+        sample: dict[str, Any] = {"item": item}
+        for name, chunks in self._open(shard).items():
+            sample[name] = chunks.read(group) if name in PER_VIEW else chunks.read([(row,)])[0]
+        return sample
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}}
+        return self.__dict__ | {"_shards": {}}
 
     @property
     def fingerprint(self) -> str:
         """Changes with any content of the split."""
         return _digest(shard.fingerprint for shard in self.shards)
 
-    def _file(self, shard: int) -> h5py.File:
-        if self._process != os.getpid():  # a handle inherited over a fork reads garbage
-            self._files, self._process = {}, os.getpid()
-        if shard not in self._files:
-            self._files[shard] = open_shard(self.shards[shard].path)
-        return self._files[shard]
+    @property
+    def split_source(self) -> str:
+        """Who says which models are in the split; several names, joined by commas, where categories differ."""
+        return ",".join(sorted({shard.split_source for shard in self.shards}))
+
+    def _open(self, shard: int) -> dict[str, Chunks]:
+        if shard not in self._shards:
+            path = self.shards[shard].path
+            stream = path.open("rb", buffering=0)
+            with open_shard(path) as file:
+                if missing := [name for name in self.targets if name not in file]:
+                    raise ValueError(f"{path}: expected {', '.join(missing)}, found only {', '.join(sorted(file))}")
+                self._shards[shard] = {
+                    name: Chunks(file[name], 2 if name in PER_VIEW else 1, stream)
+                    for name in ("views", "masks", *self.targets)
+                }
+        return self._shards[shard]
 
 
 def split_sha256(models: Iterable[tuple[str, str]]) -> str:
@@ -205,7 +249,7 @@ def split_sha256(models: Iterable[tuple[str, str]]) -> str:
 def _rows(path: Path) -> _Rows:
     with open_shard(path) as file:
         ids = tuple(value.decode() for value in file["model_id"][:])
-        attributes = (file.attrs["fingerprint"], int(file.attrs["resolution"]))
+        attributes = (file.attrs["fingerprint"], file.attrs["split_source"], int(file.attrs["resolution"]))
         return _Rows(path, str(file.attrs["synset"]), ids, file["views"].shape[1], *attributes)
 
 

@@ -1,16 +1,11 @@
 """Solid occupancy of a mesh as it comes: doubled faces, mixed winding, overlapping parts, holes, open bottoms, sheets.
 
     cells that a triangle touches, exactly                           surface
-    weld, drop doubled faces, split into patches, lid their rims     _close
+    weld, sew, split into patches, lid their rims                    patches.py
     parity along lines in nine directions, majority of directions    _vote
     and whatever the outside cannot reach                            _fill
 
-Parity knows no winding, and each closed patch is counted for itself, so overlap and nesting do no harm. A patch is
-closed by a fan of triangles over each rim (loop of its border): modulo 2 that closes it, whatever the rim's shape.
-Small or flat rims get such a lid; patches with any other rim are counted together, which suits bodies made of loose
-panels. A wide rim on top of its patch, with nothing standing over it, is a mouth: that patch holds nothing, so a bowl
-or tub made of one sheet stays a shell, while the same sheet upside down or on its side (a dome, a box without bottom
-or front) is filled.
+Parity knows no winding, and each closed patch is counted for itself, so overlap and nesting do no harm.
 
 Cell (i, j, k) is centred at ((i, j, k) + 0.5) / R - 0.5 along x, y (up), z.
 """
@@ -21,15 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+
+from pipeline import patches
 
 INWARD = (
     1 - 1e-6
 )  # meshes are drawn in by this: a face on a grid plane belongs to the inner cell, whatever its rounding
-HOLE_RADIUS = 0.1  # rims up to this radius are damage, whatever their shape
-FLATNESS = 0.02  # wider ones get a lid if their RMS distance from a plane is below this share of their radius
-CLEARANCE = 0.01  # by which something has to rise above a rim to stand over it
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
@@ -68,15 +60,18 @@ def solid(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.
     vertices, faces = _checked(vertices, faces, resolution)
     vertices = vertices * INWARD
     shell = _touched(vertices[faces], resolution)
-    triangles, group, lids = _close(*_weld(vertices, faces))
+    triangles, group, lids = patches.close(*patches.sew(*patches.weld(vertices, faces)))
     yes, no = _vote(triangles, group, resolution)
     body = shell | (yes > no)
     # The fan over a rim that is not star-shaped covers air too: only its cells beside something else count.
     body |= _touched(lids, resolution) & ndimage.binary_dilation(body)
-    grid = _fill(body)
-    _, components = ndimage.label(grid, np.ones((3, 3, 3)))
-    split = ((yes > 0) & (no > 0))[~shell]
-    return grid, Note(float(grid.mean()), int(components), float(split.mean()) if split.size else 0.0)
+    grid, split = _fill(body), ((yes > 0) & (no > 0))[~shell]
+    return grid, noted(grid, float(split.mean()) if split.size else 0.0)
+
+
+def noted(grid: np.ndarray, disagreement: float = 0.0) -> Note:
+    """The note of a grid (R, R, R) bool."""
+    return Note(float(grid.mean()), int(ndimage.label(grid, np.ones((3, 3, 3)))[1]), disagreement)
 
 
 def _checked(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,87 +113,6 @@ def _touched(triangles: np.ndarray, resolution: int) -> np.ndarray:
     grid = np.zeros((resolution,) * 3, bool)
     grid[tuple(index.T)] = True
     return grid
-
-
-def _weld(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices equal to 1e-6 made one; each set of three different corners once, with its corners sorted."""
-    key = np.round((vertices + 0.5) * (1 << 20)).astype(np.int64) @ np.array([1 << 42, 1 << 21, 1])
-    _, first, welded = np.unique(key, return_index=True, return_inverse=True)
-    faces = np.sort(welded[faces], axis=1)
-    faces = faces[(np.diff(faces) > 0).all(axis=1)]
-    faces = faces[np.lexsort(faces.T)]
-    return vertices[first], faces[np.diff(faces, axis=0, prepend=-1).any(axis=1)]
-
-
-def _close(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangles to count (T, 3, 3), the group in which each counts (T,), and the lids among them (L, 3, 3).
-
-    A patch is a set of faces joined by edges that have exactly two faces. Group 0 takes the patches that stay open.
-    """
-    ends = faces[:, [0, 1, 1, 2, 0, 2]].reshape(-1, 2)
-    face = np.repeat(np.arange(len(faces)), 3)
-    _, edge, uses = np.unique(ends @ [len(vertices), 1], return_inverse=True, return_counts=True)
-    order = np.argsort(edge, kind="stable")
-    twins = np.flatnonzero((np.diff(edge[order]) == 0) & (uses[edge[order[1:]]] == 2))
-    patch = _components(face[order[twins]], face[order[twins + 1]], len(faces))
-
-    # Modulo 2, the border of a patch is the edges that it uses an odd number of times.
-    _, first, times = np.unique(patch[face] * len(uses) + edge, return_index=True, return_counts=True)
-    border = first[times % 2 == 1]
-    owner = patch[face[border]]
-    nodes, node = np.unique(owner[:, None] * len(vertices) + ends[border], return_inverse=True)
-    node = node.reshape(-1, 2)
-    rim = _components(node[:, 0], node[:, 1], len(nodes))[node[:, 0]]
-    centre, radius, flat, level, free = _rims(vertices[ends[border]], uses[edge[border]] == 1, rim)
-
-    home = np.zeros(len(radius), np.int64)
-    home[rim] = owner
-    group = np.arange(1, patch.max(initial=-1) + 2)
-    low, high = np.full((len(group), 3), np.inf), np.full((len(group), 3), -np.inf)
-    np.minimum.at(low, patch, vertices[faces].min(axis=1))
-    np.maximum.at(high, patch, vertices[faces].max(axis=1))
-    top, depth = high[home, 1], high[home, 1] - low[home, 1]
-    on_top = (top - centre[:, 1] < 0.25 * depth) & (depth > 0.25 * radius)
-    mouth = (radius > HOLE_RADIUS) & level & free & on_top
-    for i in np.flatnonzero(mouth):  # no mouth where a patch stands above the rim's centre
-        over = (low[:, ::2] <= centre[i, ::2]).all(axis=1) & (high[:, ::2] >= centre[i, ::2]).all(axis=1)
-        mouth[i] = not np.any(over & (high[:, 1] > top[i] + CLEARANCE))
-    lidded = ~mouth & (flat | (radius <= HOLE_RADIUS))
-    group[home[~lidded]] = 0
-    group[home[mouth]] = -1
-
-    fan = lidded[rim] & (group[owner] >= 0)
-    lids = np.concatenate([vertices[ends[border]], centre[rim, None]], axis=1)[fan]
-    counted = group[patch] >= 0
-    group = np.concatenate([group[patch[counted]], group[owner[fan]]])
-    return np.concatenate([vertices[faces[counted]], lids]), group, lids
-
-
-def _components(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
-    """Component (size,) of each node of the graph with edges a-b."""
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(max(size, 1),) * 2)
-    return connected_components(graph, directed=False)[1][:size].astype(np.int64)
-
-
-def _rims(ends: np.ndarray, unshared: np.ndarray, rim: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of each rim: centre (L, 3), radius, flat, level (facing up or down), free (most of it unshared), each (L,).
-
-    ends (E, 2, 3) of the border's edges, unshared (E,) bool: no other patch uses the edge, rim (E,) index.
-    """
-    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    total = np.bincount(rim, length)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.stack([np.bincount(rim, length * column, len(total)) / total for column in values.T], axis=1)
-
-    centre = mean(ends.mean(axis=1))
-    spokes = ends - centre[rim, None]
-    radius = np.zeros(len(total))
-    np.maximum.at(radius, rim, np.linalg.norm(spokes, axis=2).max(axis=1))
-    spread = np.einsum("eki,ekj->eij", spokes, spokes).reshape(-1, 9) / 2
-    variance, axes = np.linalg.eigh(mean(spread).reshape(-1, 3, 3))
-    flat, level = variance[:, 0] <= (FLATNESS * radius) ** 2, np.abs(axes[:, 1, 0]) > 0.7
-    return centre, radius, flat, level, mean(unshared[:, None])[:, 0] > 0.5
 
 
 def _vote(triangles: np.ndarray, group: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:

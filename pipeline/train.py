@@ -33,7 +33,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import model
-from model import distances
 from pipeline import batches, checkpoints, order, updates, validation, views
 from pipeline.batches import make_batch
 from pipeline.checkpoints import CHECKPOINTS
@@ -57,7 +56,8 @@ class Params:
 
     Attributes:
         seed: of first weights, order and noise.
-        samples: to train on in all; a sample is a view of a model (or as many views as a system takes together).
+        samples: to train on in all; a sample is a view of a model (or as many views as a system takes together). It is
+            validated on single views.
         batch_size: samples a step, over all processes together.
         lr: learning rate of AdamW after the warm-up; a cosine takes it to 0. A part of a system may have its own.
         lr_warmup: share of the training in which the rate rises from 0.
@@ -185,8 +185,13 @@ class Trainer:
         self.about = checkpoints.describe(system, module, config)
         torch.manual_seed(params.seed)
         self.network = module.Model(config)
-        targets = self.network.targets
-        self.data = {split: ShardDataset(SHARDS, categories, split, targets=targets) for split in ("train", "val")}
+        wanted = {*self.network.targets, *model.maps(config)}
+        stored = ShardDataset(SHARDS, categories, "train").groups
+        together = {"train": min(getattr(config, "views", 1), stored), "val": 1}
+        self.data = {
+            split: ShardDataset(SHARDS, categories, split, views, sorted(wanted | {"occupancy"}))
+            for split, views in together.items()
+        }
         self.updates = Updates(fabric, self.network, params.lr, params.weight_decay, params.seed)
         self.checkpoint, self.resume_point = CHECKPOINTS / f"{system}.pt", RESUME / f"{system}.pt"
         self.key, self.kept = self._key(module), time.monotonic()
@@ -270,7 +275,8 @@ class Trainer:
 
     def _key(self, module: ModuleType) -> str:
         """Hash of all that decides what is trained."""
-        modules = (module, distances, batches, order, updates, validation, views, sys.modules[__name__])
+        networks = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "model"]
+        modules = (module, *networks, batches, order, updates, validation, views, sys.modules[__name__])
         code = [Path(str(m.__file__)) for m in modules]
         data = {split: dataset.fingerprint for split, dataset in self.data.items()}
         machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]

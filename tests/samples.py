@@ -12,8 +12,11 @@ SYNSETS = ("02691156", "03001627")
 SPLITS = {"train": 6, "val": 2, "test": 3}
 
 
-def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3) -> shards.Sample:
-    """A box of half sizes `half` at the origin, its views the silhouettes along z, y and x in turn, 48x64."""
+def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3, maps: bool = False) -> shards.Sample:
+    """A box of half sizes `half` at the origin, its views the silhouettes along z, y and x in turn, 48x64.
+
+    With `maps`, it is two away from the camera and square to it.
+    """
     centres = (np.arange(resolution) + 0.5) / resolution - 0.5
     inside = [np.abs(centres) <= h for h in half]
     occupancy = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
@@ -33,6 +36,8 @@ def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3)
         points=points.astype(np.float32),
         affine=np.eye(4),
         notes=np.array([occupancy.mean(), 1, 0], np.float32),
+        depth=np.where(masks, 2, 0).astype(np.float16) if maps else None,
+        normals=(masks[..., None] * np.array([0, 0, -127])).astype(np.int8) if maps else None,
     )
 
 

@@ -1,11 +1,91 @@
-"""What a layout on disk is made of."""
+"""What a layout on disk is made of, and what it may bring besides meshes."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+
+from pipeline.sources import tree
+
+
+@dataclass(frozen=True, order=True)
+class ModelRef:
+    """One model and the ways to its bytes.
+
+    Attributes:
+        synset: its category: a WordNet offset of eight digits, or a name where the data set has no offsets.
+        model_id: unique in its category.
+        layout: key of `LAYOUTS`.
+        mesh, views, grid: locations (see `tree.py`) of its mesh, of ready-made views and of a ready-made grid, empty
+            where there are none. `views` may be a folder.
+    """
+
+    synset: str
+    model_id: str
+    layout: str
+    mesh: str = ""
+    views: str = ""
+    grid: str = ""
+
+    @property
+    def extension(self) -> str:
+        """The format of its mesh."""
+        return PurePosixPath(self.mesh).suffix[1:].lower()
+
+    def read(self, root: Path) -> bytes:
+        """The bytes of its mesh; raises as `tree.read`."""
+        return tree.read(root, self.mesh)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model as a layout finds it.
+
+    Attributes:
+        group: what no split may tear apart, as the shape of several photos; the model id if empty.
+        split, split_source: train, val or test and who says so, where the data set itself does.
+    """
+
+    ref: ModelRef
+    group: str = ""
+    split: str = ""
+    split_source: str = ""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Ready-made pictures of a model.
+
+    Attributes:
+        views: (V, H, W) uint8 grayscale.
+        masks: (V, H, W) bool, True on the object.
+        source_to_view: (V, 4, 4) float64 for column vectors, from the axes and units of the mesh or grid as it was
+            found to a view frame with +X left, +Y up, +Z inward; NaN where the data set does not tell.
+        fov_deg: (V,) field of view along the shorter side; NaN where the data set does not tell.
+    """
+
+    views: np.ndarray
+    masks: np.ndarray
+    source_to_view: np.ndarray
+    fov_deg: np.ndarray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A ready-made solid grid.
+
+    Attributes:
+        occupancy: (S, S, S) bool [x, y, z] in this project's axes, +Y up and -Z front.
+        affine: (4, 4) float64, from the unit cube [-0.5, 0.5]^3 that the grid fills, in this project's axes, to the
+            frame of the data set.
+    """
+
+    occupancy: np.ndarray
+    affine: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -14,10 +94,39 @@ class Layout:
 
     Attributes:
         name: as it stands in the catalogue.
-        pattern: found in the path of a model's mesh, which starts with '/'; has groups `synset` and `model_id`.
-        rotation: (3, 3) from its axes to +Y up, -Z front.
+        rotation: (3, 3) from the axes of its meshes to +Y up, -Z front.
+        scan: (root, locations of all files) -> the models that lie in this layout.
+        parts: (root, model) -> locations of all files that its ready-made views and grid are made of.
+        views: (root, model, (H, W)) -> ready-made views, of that size where they have none of their own.
+        grid: (root, model) -> its ready-made grid.
     """
 
     name: str
-    pattern: re.Pattern[str]
     rotation: np.ndarray
+    scan: Callable[[Path, Sequence[str]], list[Found]]
+    parts: Callable[[Path, ModelRef], list[str]] = field(default=lambda root, ref: [ref.grid] if ref.grid else [])
+    views: Callable[[Path, ModelRef, tuple[int, int]], Views] | None = None
+    grid: Callable[[Path, ModelRef], Grid] | None = None
+
+
+def slug(name: str) -> str:
+    """A category's name as a file name, a shell word and an item of DVC's: word characters and -, in lower case."""
+    return re.sub(r"[^\w-]+", "-", name.lower()).strip("-") or "unnamed"
+
+
+def turned(grid: Grid, rotation: np.ndarray) -> Grid:
+    """A grid that was found in other axes; `rotation` (3, 3), of 0, 1 and -1, takes those to this project's."""
+    axes = np.abs(rotation).argmax(axis=1)
+    flips = tuple(slice(None, None, int(sign)) for sign in rotation[np.arange(3), axes])
+    affine = grid.affine.copy()
+    affine[:3, :3] = affine[:3, :3] @ rotation.T
+    return Grid(grid.occupancy.transpose(axes)[flips], affine)
+
+
+def matches(pattern: re.Pattern[str], locations: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    """(synset, model id) -> locations with the pattern, which has groups `synset` and `model_id`, behind a slash."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for location in locations:
+        if match := pattern.search("/" + location):
+            found.setdefault((match["synset"], match["model_id"]), []).append(location)
+    return found

@@ -1,15 +1,37 @@
-"""ShapeNetCore.v2: `<synset>/<id>/models/model_normalized.obj`, +Y up, -Z front. Source: shapenet.org, README of v2."""
+"""ShapeNetCore.v2: `<synset>/<id>/models/model_normalized.obj`, +Y up, -Z front, in folders or one zip a synset.
+
+Grids of 128^3 cells lie beside the meshes, as model_normalized.solid.binvox. Source: shapenet.org, README of v2.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.sources.layout import Layout
+from pipeline.sources import binvox, tree
+from pipeline.sources.layout import Found, Grid, Layout, ModelRef, matches
 
-LAYOUT = Layout(
-    name="shapenet-v2",
-    pattern=re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/models/model_normalized\.obj$"),
-    rotation=np.eye(3),
-)
+MESH = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/models/model_normalized\.obj$")
+
+
+def scan(root: Path, locations: Sequence[str]) -> list[Found]:
+    there = {location for location in locations if location.endswith(".solid.binvox")}
+    return [
+        Found(ModelRef(*key, LAYOUT.name, mesh, grid=beside if (beside := _grid(mesh)) in there else ""))
+        for key, meshes in matches(MESH, locations).items()
+        for mesh in meshes
+    ]
+
+
+def _grid(mesh: str) -> str:
+    return mesh.removesuffix("obj") + "solid.binvox"
+
+
+def grid(root: Path, ref: ModelRef) -> Grid:
+    return binvox.read(tree.read(root, ref.grid))
+
+
+LAYOUT = Layout("shapenet-v2", np.eye(3), scan, grid=grid)

@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from model import r3d
+from model import blocks, r3d
+from model.distances import iou
+from tests.model.boxes import boxes, overfit
+from tests.model.learning import learn
 
 SMALL = r3d.Config(
     image_size=(16, 24),
@@ -43,13 +46,15 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def convolution(before: int, after: int, cells: int) -> int:
+    return before * after * cells + after
+
+
+def linear(before: int, after: int) -> int:
+    return before * after + after
+
+
 def test_the_default_network_has_the_parameters_of_the_listing() -> None:
-    def convolution(before: int, after: int, cells: int) -> int:
-        return before * after * cells + after
-
-    def linear(before: int, after: int) -> int:
-        return before * after + after
-
     with torch.device("meta"):
         model = r3d.Model(r3d.Config())
     attention = linear(32, 3 * 32) + linear(32, 32) + linear(64, 3 * 64) + linear(64, 64)
@@ -67,12 +72,82 @@ def test_the_default_network_has_the_parameters_of_the_listing() -> None:
 def test_the_default_network_takes_and_gives_the_sizes_of_the_listing() -> None:
     with torch.device("meta"):
         model = r3d.Model(r3d.Config())
-        mu, logvar = model.encoder(torch.empty(2, 1, 192, 256))
+        mu, logvar = model.encoder(torch.empty(2, 1, 1, 192, 256))
         grid = model.generator(torch.empty(2, 1024))
         judged = model.discriminator(torch.empty(2, 1, 64, 64, 64))
     assert mu.shape == logvar.shape == (2, 1024)
     assert grid.shape == (2, 1, 64, 64, 64)
     assert judged.shape == (2, 1)
+
+
+ATTENTION = linear(32, 3 * 32) + linear(32, 32) + linear(64, 3 * 64) + linear(64, 64)
+VARIATIONS = [  # with what each adds to the listing's parameters
+    ({"attention": "none"}, -ATTENTION),
+    ({"attention": "causal"}, 0),
+    ({"heads": 8}, 0),
+    ({"views": 5}, 0),
+    ({"views": 5, "fusion": "max"}, 0),
+    ({"depth": True}, 32 * 9),
+    ({"depth": True, "attention": "none", "views": 3, "fusion": "max"}, 32 * 9 - ATTENTION),
+]
+
+
+@pytest.mark.parametrize(("changes", "more"), VARIATIONS)
+def test_a_variation_adds_what_it_says(changes: dict, more: int) -> None:
+    with torch.device("meta"):
+        assert count(r3d.Model(r3d.Config(**changes))) == 7_588_480 + 4_371_113 + 11_048_833 + more
+
+
+@pytest.mark.parametrize(("changes", "more"), VARIATIONS)
+def test_a_variation_trains_in_every_parameter_and_predicts(changes: dict, more: int) -> None:
+    model = small(**changes, **({} if "heads" not in changes else {"encoder_channels": (8, 16, 16)}))
+    data = batch(views=changes.get("views", 1))
+    if changes.get("depth"):
+        data["images"] = torch.cat([data["images"], torch.rand_like(data["images"])], dim=2)
+    losses = model.losses(data, "reconstruction") | model.losses(data, "discriminator")
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())  # type: ignore[union-attr]
+    assert model.eval().predict(data["images"]).shape == (4, 16, 16, 16)
+
+
+def test_depth_is_seen() -> None:
+    model = small(depth=True).eval()
+    images = torch.rand(2, 1, 2, 16, 24)
+    nearer = images.clone()
+    nearer[:, :, 1] /= 2
+    assert not torch.allclose(model.predict(images), model.predict(nearer))
+
+
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_features_of_views_are_fused_before_mu_and_log_variance(fusion: str) -> None:
+    model, images = small(fusion=fusion).eval(), batch(views=3)["images"]
+    torch.nn.init.normal_(model.encoder.logvar.weight)
+    each = torch.stack([model.encoder.features(images[:, view]) for view in range(3)])
+    fused = each.sum(0) / 3 if fusion == "mean" else torch.maximum(torch.maximum(each[0], each[1]), each[2])
+    mu, logvar = model.encoder(images)
+    torch.testing.assert_close(mu, model.encoder.mu(fused), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logvar, model.encoder.logvar(fused), atol=1e-5, rtol=1e-5)
+    assert torch.equal(model.features(images), mu)
+
+
+def test_the_mean_of_features_gives_the_mean_of_mu() -> None:
+    model, images = small().eval(), batch(views=3)["images"]
+    alone = torch.stack([model.features(images[:, [view]]) for view in range(3)])
+    torch.testing.assert_close(model.features(images), alone.mean(0), atol=1e-5, rtol=1e-5)
+
+
+def test_without_attention_there_is_none() -> None:
+    modules = list(small(attention="none", encoder_channels=(7, 9, 5)).modules())  # heads need not divide
+    assert not any(isinstance(module, r3d.Attention) for module in modules)
+    assert sum(isinstance(module, r3d.Attention) for module in small(attention="causal").modules()) == 2
+
+
+def test_sixteen_shapes_are_learnt_by_heart() -> None:
+    changes = {"latent": 16, "generator_channels": (32, 16, 8), "dropout": 0.0, "attention_dropout": 0.0}
+    model, data = small(image_size=(12, 16), kl_weight=None, **changes), boxes(16)
+    data["images"] = F.avg_pool2d(data["images"].squeeze(1), 4)[:, None]
+    overfit(model, data, steps=200, lr=4e-3)
+    assert iou(model.predict(data["images"]) > 0, data["occupancy"].bool()).mean() >= 0.9
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -127,7 +202,7 @@ def explicit_attention(attention: r3d.Attention, x: torch.Tensor, causal: bool) 
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_is_the_formula(causal: bool) -> None:
     torch.manual_seed(0)
-    attention = r3d.Attention(8, r3d.Config(**(vars(SMALL) | {"causal_attention": causal}))).eval()
+    attention = r3d.Attention(8, r3d.Config(**(vars(SMALL) | {"attention": "causal" if causal else "full"}))).eval()
     x = torch.randn(2, 8, 3, 4)
     torch.testing.assert_close(attention(x), explicit_attention(attention, x, causal), atol=1e-5, rtol=1e-5)
 
@@ -138,7 +213,7 @@ def test_only_causal_attention_is_blind_to_what_comes_later() -> None:
     changed = x.clone()
     changed[..., 2, 1] += 1  # position 9 of 12
     for causal in (True, False):
-        attention = r3d.Attention(8, r3d.Config(**(vars(SMALL) | {"causal_attention": causal}))).eval()
+        attention = r3d.Attention(8, r3d.Config(**(vars(SMALL) | {"attention": "causal" if causal else "full"}))).eval()
         same = torch.isclose(attention(x), attention(changed), atol=1e-6).all(1).flatten()
         assert same[:9].all() == causal
         assert not same[9:].any()
@@ -157,13 +232,13 @@ def test_kl_is_that_of_torch_distributions() -> None:
     torch.manual_seed(0)
     mu, logvar = torch.randn(5, 7), torch.randn(5, 7)
     expected = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
-    torch.testing.assert_close(r3d.kl_divergence(mu, logvar), expected)
-    assert r3d.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)) == 0
+    torch.testing.assert_close(blocks.kl_divergence(mu, logvar), expected)
+    assert blocks.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)) == 0
 
 
 def test_noise_has_the_standard_deviation_that_the_log_variance_says() -> None:
     model, drawn = small(), []
-    model.encode = lambda images: (torch.full((1000, 6), 3.0), torch.full((1000, 6), log(0.25)))  # type: ignore
+    model.encoder.forward = lambda images: (torch.full((1000, 6), 3.0), torch.full((1000, 6), log(0.25)))  # type: ignore
     model.generator = torch.nn.Sequential()
     model.generator.forward = lambda z: drawn.append(z) or z  # type: ignore
     model._sample(torch.empty(0))
@@ -216,29 +291,14 @@ def test_the_discriminator_rests_while_it_is_too_good() -> None:
 
 
 def test_the_loss_falls_on_one_batch() -> None:
-    model, data = small(), batch(progress=0.0)
-    optimizer = torch.optim.AdamW([model.parts()["reconstruction"]], lr=3e-3)
-    found = []
-    for _ in range(150):
-        optimizer.zero_grad()
-        losses = model.losses(data, "reconstruction")
-        sum(losses.values()).backward()  # type: ignore[union-attr]
-        optimizer.step()
-        found.append(losses["voxels"].item())
-    assert found[-1] < 0.5 * found[0]
+    found = learn(small(), "reconstruction", batch(progress=0.0), steps=150, lr=3e-3)
+    assert found[-1]["voxels"] < 0.5 * found[0]["voxels"]
 
 
 def test_the_discriminator_learns_to_tell_real_from_generated() -> None:
-    model, data = small(discriminator_gate=1.0), batch()
-    optimizer = torch.optim.AdamW([model.parts()["discriminator"]], lr=1e-3)
-    found = []
-    for _ in range(40):
-        optimizer.zero_grad()
-        loss = model.losses(data, "discriminator")["discriminator"]
-        loss.backward()
-        optimizer.step()
-        found.append(loss.item())
-    assert found[-1] < 0.5 * found[0]
+    model = small(discriminator_gate=1.0)
+    found = learn(model, "discriminator", batch(), steps=40, lr=1e-3)
+    assert found[-1]["discriminator"] < 0.5 * found[0]["discriminator"]
     assert model.accuracy == 1
 
 
@@ -258,6 +318,9 @@ def test_the_discriminator_learns_to_tell_real_from_generated() -> None:
         ({"latent": -3}, "latent: expected a positive number, got -3"),
         ({"dropout": 1.5}, "dropout: expected a share from 0 to 1, got 1.5"),
         ({"adversarial_warmup": -0.1}, "adversarial_warmup: expected a share from 0 to 1, got -0.1"),
+        ({"views": 0}, "views: expected a positive number, got 0"),
+        ({"fusion": "sum"}, "fusion: expected one of mean, max, got sum"),
+        ({"attention": "masked"}, "attention: expected one of full, causal, none, got masked"),
         ({"kl_weight": -1.0}, "kl_weight: expected 0 or more, got -1.0"),
     ],
 )

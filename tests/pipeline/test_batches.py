@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import grids, make_batch, unpack_bits
+from pipeline.batches import grids, make_batch, nearness, unpack_bits
 
 
 def test_unpacking_undoes_numpy() -> None:
@@ -36,3 +36,18 @@ def test_batch_has_what_was_asked_for() -> None:
     assert batch["images"].shape == (2, 3, 1, 4, 5) and batch["points"].shape == (2, 9, 3)
     assert batch["occupancy"].shape == (2, 8, 8, 8) and batch["occupancy"].dtype == torch.float32
     assert batch["occupancy"].min() == 1
+
+
+def test_depth_is_a_second_channel_relative_to_the_nearest_point() -> None:
+    depth = torch.tensor([[[0.0, 2.0], [2.0 + 3**0.5 * 0.4, 0.0]]], dtype=torch.float64)
+    assert nearness(depth).tolist() == [[[0, 255], [153, 0]]]
+    assert nearness(depth + 1 * (depth > 0)).tolist() == [[[0, 255], [153, 0]]]  # whatever the camera's distance
+    assert nearness(torch.zeros(1, 2, 2)).tolist() == [[[0, 0], [0, 0]]]
+    raw = {
+        "views": torch.full((1, 2, 6, 8), 51, dtype=torch.uint8),
+        "masks": torch.full((1, 2, 6, 1), 255, dtype=torch.uint8),
+        "depth": torch.full((1, 2, 6, 8), 3.0, dtype=torch.float16),
+    }
+    images = make_batch(raw, (6, 8), 8)["images"]
+    assert images.shape == (1, 2, 2, 6, 8)
+    assert images[0, 0, :, 3, 4].tolist() == pytest.approx([0.2, 1.0])

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalog
+from pipeline import catalog, splits
 from pipeline.files import sha256
 from pipeline.params import Dataset
 from tests.meshes import CHAIR, TABLE, box, write_v2
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
 
 GOOD = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(4)}
 
@@ -23,7 +29,7 @@ def rows(folder: Path, synset: str) -> list[dict[str, str]]:
 def test_every_model_is_listed_with_what_was_found(tmp_path: Path) -> None:
     broken = {(CHAIR, "nan"): b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", (CHAIR, "cut"): box(1, 1, 1)[:-3]}
     root = write_v2(tmp_path / "raw", GOOD | broken)
-    catalog.catalog(Dataset(str(root), (CHAIR,), 0.5), tmp_path / "catalog")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog")
     table = {row["model_id"]: row for row in rows(tmp_path / "catalog", CHAIR)}
     assert sorted(table) == ["cut", "m0", "m1", "m2", "m3", "nan"]
     assert table["nan"]["status"] == "not_finite" and table["cut"]["status"] == "truncated"
@@ -36,7 +42,7 @@ def test_every_model_is_listed_with_what_was_found(tmp_path: Path) -> None:
 
 
 def test_a_changed_mesh_changes_its_category_alone(tmp_path: Path) -> None:
-    dataset = Dataset(str(tmp_path / "raw"), (CHAIR, TABLE), 0)
+    dataset = Dataset(str(tmp_path / "raw"), "auto", (CHAIR, TABLE), 0)
     tables = []
     for depth in (1, 2):
         write_v2(tmp_path / "raw", GOOD | {(TABLE, "t"): box(1, depth, 1)})
@@ -56,7 +62,7 @@ def test_a_damaged_zip_entry_is_a_reason(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[offset + 90 : offset + 100] = b"\xff" * 10
     path.write_bytes(content)
-    catalog.catalog(Dataset(str(root), (CHAIR,), 0.5), tmp_path / "catalog")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog")
     table = {row["model_id"]: row for row in rows(tmp_path / "catalog", CHAIR)}
     assert table["m2"]["status"] == "unreadable" and "expected a whole zip entry, got" in table["m2"]["detail"]
     assert [row["status"] for name, row in sorted(table.items()) if name != "m2"] == ["ok"] * 3
@@ -65,7 +71,7 @@ def test_a_damaged_zip_entry_is_a_reason(tmp_path: Path) -> None:
 def test_duplicates_are_named(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "raw", GOOD)
     write_v2(root / "again", {(CHAIR, "m0"): box(5, 5, 5)}, zipped=False)
-    catalog.catalog(Dataset(str(root), (CHAIR,), 0.5), tmp_path / "catalog")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog")
     statuses = [row["status"] for row in rows(tmp_path / "catalog", CHAIR) if row["model_id"] == "m0"]
     assert statuses == ["ok", "duplicate"]
 
@@ -74,37 +80,91 @@ def test_official_split_where_there_is_one(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "raw", GOOD)
     header = "id,synsetId,subSynsetId,modelId,split\n"
     (root / "all.csv").write_text(header + f"000001,{CHAIR},03001627,m0,test\n000002,{CHAIR},03001627,m1,val\n")
-    catalog.catalog(Dataset(str(root), (CHAIR,), 0), tmp_path / "catalog")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0), tmp_path / "catalog")
     table = {row["model_id"]: (row["split"], row["split_source"]) for row in rows(tmp_path / "catalog", CHAIR)}
-    assert table["m0"] == ("test", "all.csv") and table["m1"] == ("val", "all.csv")
-    assert table["m2"] == (catalog.hashed_split("m2"), "hash")
-    (root / "all.csv").write_text(header + f"000001,{CHAIR},03001627,m0,tset\n")
-    with pytest.raises(ValueError, match="model m0: expected split train, val or test, got 'tset'"):
-        catalog.catalog(Dataset(str(root), (CHAIR,), 0), tmp_path / "catalog")
-    (root / "all.csv").write_text("id,modelId\n")
-    with pytest.raises(ValueError, match="all.csv: expected a column split"):
-        catalog.official_splits(root / "all.csv")
+    source = f"all.csv:{sha256((root / 'all.csv').read_bytes())[:8]}"
+    assert table["m0"] == ("test", source) and table["m1"] == ("val", source) and table["m2"] == ("", source)
+    statuses = {row["model_id"]: row["status"] for row in rows(tmp_path / "catalog", CHAIR)}
+    assert statuses == {"m0": "ok", "m1": "ok", "m2": "no_split", "m3": "no_split"}
+    catalog.catalog(Dataset(str(root), "hash", (CHAIR,), 0), tmp_path / "catalog")
+    table = {row["model_id"]: (row["split"], row["split_source"]) for row in rows(tmp_path / "catalog", CHAIR)}
+    assert table["m0"] == (splits.hashed("m0"), "hash")
 
 
-def test_hashed_split_is_70_10_20_and_knows_the_id_alone() -> None:
-    splits = [catalog.hashed_split(f"model{i}") for i in range(10000)]
-    for split, share in {"train": 0.7, "val": 0.1, "test": 0.2}.items():
-        assert splits.count(split) / 10000 == pytest.approx(share, abs=3 * (share * (1 - share) / 10000) ** 0.5)
+def test_a_folder_without_a_mesh_is_missing(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "raw", GOOD, zipped=False)
+    (root / CHAIR / "empty").mkdir()
+    (root / CHAIR / "bare" / "models").mkdir(parents=True)
+    (root / CHAIR / "bare" / "models" / "model_normalized.mtl").touch()
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog")
+    table = {row["model_id"]: (row["status"], row["detail"]) for row in rows(tmp_path / "catalog", CHAIR)}
+    assert len(table) == 6
+    for name in ("bare", "empty"):
+        assert table[name] == ("missing", "expected a mesh in the model's folder, found none")
+
+
+def reads(root: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    capfd.readouterr()
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
+    return next(line for line in capfd.readouterr().out.splitlines() if "unchanged" in line)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_did_not_change_is_not_read_again(tmp_path: Path, capfd: pytest.CaptureFixture[str], zipped: bool) -> None:
+    root = write_v2(tmp_path / "raw", GOOD, zipped)
+    for path in root.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    assert reads(root, capfd) == "catalog: 4 models, 0 unchanged"
+    before = rows(catalog.CATALOG, CHAIR)
+    assert reads(root, capfd) == "catalog: 4 models, 4 unchanged"
+    assert rows(catalog.CATALOG, CHAIR) == before
+    write_v2(root, GOOD | {(CHAIR, "m2"): box(1, 1, 9)}, zipped)
+    if not zipped:
+        for path in root.rglob("model*"):
+            if "m2" not in str(path):
+                os.utime(path, (1e9, 1e9))
+    assert reads(root, capfd) == "catalog: 4 models, 3 unchanged"
+    assert {row["model_id"] for row, old in zip(rows(catalog.CATALOG, CHAIR), before, strict=True) if row != old} == {
+        "m2"
+    }
+
+
+def test_a_file_that_is_still_young_is_read_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD, zipped=False)
+    assert reads(root, capfd) == reads(root, capfd) == "catalog: 4 models, 0 unchanged"
+
+
+def test_a_killed_run_is_gone_on_with(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD)
+    reads(root, capfd)
+    lines = catalog.CACHE.read_text().splitlines()
+    catalog.CACHE.write_text("\n".join(lines[:2]) + "\n" + lines[2][:30])
+    assert reads(root, capfd) == "catalog: 4 models, 2 unchanged"
+
+
+def test_links_out_of_the_root_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD, zipped=False)
+    outside = write_v2(tmp_path / "outside", GOOD | {(TABLE, "t"): box(1, 1, 1)}, zipped=False)
+    mesh = root / CHAIR / "m0" / "models" / "model_normalized.obj"
+    mesh.unlink()
+    mesh.symlink_to(outside / CHAIR / "m0" / "models" / "model_normalized.obj")
+    (root / TABLE).symlink_to(outside / TABLE)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
+    assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == ["outside_root", "ok", "ok", "ok"]
+    assert f"not followed, as it leads out of dataset.root: '{TABLE}'" in capfd.readouterr().out
 
 
 def test_refusals_leave_the_old_tables(tmp_path: Path) -> None:
     root, out = write_v2(tmp_path / "raw", GOOD), tmp_path / "catalog"
-    catalog.catalog(Dataset(str(root), (CHAIR,), 0), out)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0), out)
     before = (out / f"{CHAIR}.csv").read_bytes()
     with pytest.raises(ValueError, match=f"expected models of '{TABLE}' in .* found only .*{CHAIR}"):
-        catalog.catalog(Dataset(str(root), (CHAIR, TABLE), 0), out)
+        catalog.catalog(Dataset(str(root), "auto", (CHAIR, TABLE), 0), out)
     write_v2(root, GOOD | {(CHAIR, "bad"): b"f 1 2 3\n"})
     with pytest.raises(ValueError, match=r"1 of 5 models rejected \(1 bad_index\).*at most max_rejected = 0.1"):
-        catalog.catalog(Dataset(str(root), (CHAIR,), 0.1), out)
-    assert (out / f"{CHAIR}.csv").read_bytes() == before and sorted(os.listdir(tmp_path)) == [
-        "catalog",
-        "raw",
-    ]
+        catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.1), out)
+    assert (out / f"{CHAIR}.csv").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["catalog", "data", "raw"]
 
 
 def test_table_of_a_category_that_is_not_there(tmp_path: Path) -> None:

@@ -41,6 +41,20 @@ def test_one_triangle_however_it_is_written(text: str) -> None:
     assert mesh.faces.tolist() == [[0, 1, 2]]
 
 
+def test_a_file_read_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lines = []
+    for n in range(1, 300):
+        lines += [f"v {x} {y} {z}" for x, y, z in rng.random((3, 3))]
+        lines.append("f -1 -2 -3" if n % 2 else f"f {n} {3 * n} 1 {2 * n}")
+    data = "\n".join(lines).encode()
+    whole = meshes.read_obj(data)
+    assert whole[1][:150].tolist() == [[3 * n - 1, 3 * n - 2, 3 * n - 3] for n in range(1, 300, 2)]
+    for block in (1, 50, 1000):
+        monkeypatch.setattr(meshes, "BLOCK", block)
+        assert all(np.array_equal(a, b) for a, b in zip(meshes.read_obj(data), whole, strict=True))
+
+
 def test_negative_indices_count_from_the_face() -> None:
     mesh = obj(TRIANGLE + "f -3 -2 -1\nv 0 0 1\nv 1 0 1\nv 0 1 1\nf -3 -2 -1\n")
     assert mesh.vertices[mesh.faces][:, :, 2].tolist() == [[0, 0, 0], [1, 1, 1]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.meshes import CHAIR, box, write_v2
 
 BROKEN = b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 MODELS = {(CHAIR, f"m{i}"): box(1, 2, 1 + i / 4) for i in range(9)} | {(CHAIR, "nan"): BROKEN}
-RENDER = render.Params(0, 2, 24, 36, 30.0, (0.0, 40.0), (1.0, 1.2))
+RENDER = render.Params(0, 2, 24, 36, 30.0, (0.0, 40.0), (1.0, 1.2), depth=False, normals=False)
 VOXELIZE = voxelize.Params(seed=0, resolution=16, points=300)
 
 
@@ -25,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         root = write_v2(folder / "raw", MODELS)
-        catalog.catalog(Dataset(str(root), (CHAIR,), 0.5))
+        catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
         entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
         views = records.Job("render", render.compute, RENDER, "")
         grids = records.Job("voxelize", voxelize.compute, VOXELIZE, "")
@@ -59,6 +60,13 @@ def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> Non
     assert sorted(packed) == sorted((CHAIR, name) for name, row in table.items() if row["status"] == "packed")
     assert len(packed) == 9
     assert (table["nan"]["status"], table["nan"]["reason"]) == ("catalog", "not_finite")
+    with records.Archive(records.VOXELS / f"{CHAIR}.zip") as voxels:
+        for name, row in table.items():
+            note = [row[key] for key in ("fill_ratio", "components", "disagreement")]
+            if row["status"] == "packed":
+                assert np.array_equal(np.array(note, np.float32), voxels[name]["notes"]) and note[1] == "1.0"
+            else:
+                assert note == ["", "", ""]
     for split in shards.SPLITS:
         for path in (project / "shards" / CHAIR).glob(f"{split}-*"):
             with shards.open_shard(path) as file:
@@ -81,6 +89,25 @@ def test_a_row_holds_what_the_stages_made(project: Path) -> None:
         depth = 1 + int(name[1:]) / 4
         source = points @ affine[:3, :3].T + affine[:3, 3]
         assert np.allclose((np.abs(source) / [0.5, max(1, 1), depth / 2]).max(axis=1), 1, atol=1e-5)
+
+
+def test_depth_and_normals_are_packed_where_rendered(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack.pack(CHAIR, pack.Params(1000), tmp_path / "plain")
+    with shards.open_shard(next((tmp_path / "plain" / CHAIR).glob("train-*"))) as file:
+        assert "depth" not in file and "normals" not in file
+    monkeypatch.setattr(records, "RENDERS", tmp_path / "renders")
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    job = records.Job("render", render.compute, dataclasses.replace(RENDER, depth=True, normals=True), "")
+    records.make(job, project / "raw", entries, records.RENDERS / f"{CHAIR}.zip", 0)
+    pack.pack(CHAIR, pack.Params(1000), tmp_path / "maps")
+    items = ShardDataset(tmp_path / "maps", [CHAIR], "train", targets=("depth", "normals"))
+    with records.Archive(records.RENDERS / f"{CHAIR}.zip") as renders:
+        for item in range(len(items)):
+            record, got = renders[items.models[item // 2][1]], items[item]
+            for name in ("views", "depth", "normals"):
+                assert np.array_equal(got[name][0], record[name][item % 2]) and got[name].any(), name
 
 
 def test_same_records_same_bytes_and_many_files(project: Path) -> None:

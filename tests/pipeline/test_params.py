@@ -97,4 +97,5 @@ def test_missing_and_unknown_sections(tmp_path: Path) -> None:
 
 def test_categories_are_checked() -> None:
     with pytest.raises(ValueError, match="dataset.categories: expected different synsets"):
-        params.build(params.Dataset, {"root": "r", "categories": ["1", "1"], "max_rejected": 0.1}, "dataset")
+        values = {"root": "r", "split": "auto", "categories": ["1", "1"], "max_rejected": 0.1}
+        params.build(params.Dataset, values, "dataset")

@@ -9,7 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from pipeline import meshes, predict, render, synthesize
+from pipeline import meshes, photos, predict, render, synthesize
 from pipeline.views import prepare
 from tests.constant_system import write_checkpoint
 
@@ -26,36 +26,6 @@ def photo(path: Path, background: tuple[int, ...], mode: str = "RGB") -> np.ndar
     return ring[16:45, 31:60]
 
 
-def test_alpha_cuts_the_object_out(tmp_path: Path) -> None:
-    ring = photo(tmp_path / "a.png", (9, 9, 9, 0), "RGBA")
-    gray, mask = predict.read_photo(tmp_path / "a.png")
-    assert np.array_equal(mask, ring)
-    # ITU-R 601 luma: 0.299 R + 0.587 G + 0.114 B.
-    assert np.abs(gray[ring].astype(int) - round(0.299 * 200 + 0.587 * 30 + 0.114 * 30)).max() <= 1
-
-
-@pytest.mark.parametrize("background", [(255, 255, 255), (20, 90, 160)])
-def test_uniform_background_is_removed_also_where_it_is_enclosed(tmp_path: Path, background: tuple[int, ...]) -> None:
-    ring = photo(tmp_path / "a.png", background)
-    assert np.array_equal(predict.read_photo(tmp_path / "a.png")[1], ring)
-
-
-def test_a_speck_in_the_backgrounds_colour_is_the_objects(tmp_path: Path) -> None:
-    pixels = np.full((100, 100, 3), 255, np.uint8)
-    pixels[20:80, 20:80] = 90
-    pixels[50, 50] = 255  # a highlight
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert predict.read_photo(tmp_path / "a.png")[1].all()
-
-
-def test_a_noisy_background_is_still_uniform(tmp_path: Path) -> None:
-    ring = photo(tmp_path / "a.png", (128, 128, 128))
-    pixels = np.asarray(Image.open(tmp_path / "a.png")).astype(int)
-    noisy = np.clip(pixels + np.random.default_rng(0).integers(-10, 11, pixels.shape), 0, 255).astype(np.uint8)
-    Image.fromarray(noisy).save(tmp_path / "b.png")
-    assert np.array_equal(predict.read_photo(tmp_path / "b.png")[1], ring)
-
-
 @pytest.mark.parametrize("synset", ["03001627", "04379243"])
 def test_a_rendered_view_on_white_reaches_the_network_as_in_training(tmp_path: Path, synset: str) -> None:
     model = synthesize.build(synset, 3, synthesize.Params(0, 4, doubled=1.0, flipped=1.0, opened=0.0))
@@ -63,52 +33,10 @@ def test_a_rendered_view_on_white_reaches_the_network_as_in_training(tmp_path: P
     drawn = np.array([[150, 20, 3, 30], [240, 5, 3, 30]], np.float32)
     for view, alpha in zip(*render.render(mesh, drawn, 192, 256), strict=True):
         Image.fromarray(view).save(tmp_path / "a.png")
-        gray, mask = predict.read_photo(tmp_path / "a.png")
+        gray, mask = photos.read_photo(tmp_path / "a.png")
         seen = prepare(torch.from_numpy(gray.copy())[None], torch.from_numpy(mask)[None], (48, 64))
         trained = prepare(torch.from_numpy(view)[None], torch.from_numpy(alpha)[None], (48, 64))
         assert (seen - trained).abs().max() < 0.2 and (seen - trained).abs().mean() < 0.002
-
-
-def test_large_photos_are_averaged_not_sampled(tmp_path: Path) -> None:
-    fine = np.indices((1500, 2000)).sum(axis=0) % 2 * 200  # a checkerboard of single pixels averages to 100
-    rgba = np.stack([fine] * 3 + [np.full_like(fine, 255)], axis=-1).astype(np.uint8)
-    rgba[:, :100, 3] = 0
-    Image.fromarray(rgba).save(tmp_path / "a.png")
-    gray, mask = predict.read_photo(tmp_path / "a.png")
-    assert mask.all() and max(gray.shape) <= predict.LONGEST and np.abs(gray.astype(int) - 100).max() <= 1
-
-
-def test_sixteen_bits_are_brought_to_eight(tmp_path: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "a.png")
-    assert np.abs(predict.read_photo(tmp_path / "a.png")[0].astype(int) - 40000 / 257).max() <= 1
-
-
-def test_a_busy_background_is_kept_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
-    assert predict.read_photo(tmp_path / "a.png")[1].all()
-    assert "warning: expected an object on a uniform background" in capsys.readouterr().err
-    Image.new("RGB", (10, 10), "white").save(tmp_path / "b.png")
-    assert predict.read_photo(tmp_path / "b.png")[1].all()
-    assert "got nothing else" in capsys.readouterr().err
-
-
-def test_photos_are_turned_as_their_camera_says(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by a quarter
-    Image.new("RGB", (80, 60), "red").save(tmp_path / "a.jpg", exif=exif)
-    assert predict.read_photo(tmp_path / "a.jpg")[0].shape == (80, 60)
-
-
-def test_refuses_what_is_no_picture(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(ValueError, match="a.png: expected a picture, got cannot identify image file"):
-        predict.read_photo(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="none.png: expected a picture"):
-        predict.read_photo(tmp_path / "none.png")
-    Image.new("RGBA", (5, 5)).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match="b.png: expected an object, got a fully transparent picture"):
-        predict.read_photo(tmp_path / "b.png")
 
 
 @pytest.fixture

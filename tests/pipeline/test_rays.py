@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import open3d as o3d
 import pytest
 import torch
 import trimesh
@@ -14,7 +15,7 @@ from pytorch3d.renderer import (
 )
 from pytorch3d.structures import Meshes
 
-from pipeline.rays import RayRasterizer, camera_rays
+from pipeline.rays import RayRasterizer, ray_bases, rays_through, scene
 
 R, T = look_at_view_transform([2.5, 2.5, 3.0], [20.0, -10.0, 60.0], [30.0, 200.0, 110.0])
 CAMERAS = [
@@ -62,8 +63,38 @@ def test_one_mesh_for_all_cameras_is_the_mesh_repeated() -> None:
     assert torch.equal((repeated.pix_to_face % faces)[hit], shared.pix_to_face[hit])
 
 
+def test_faces_alone_are_the_same_faces() -> None:
+    settings = RasterizationSettings(image_size=(30, 40))
+    whole = RayRasterizer(CAMERAS[0], settings)(solids())
+    alone = RayRasterizer(None, settings, faces_only=True)(solids(), cameras=CAMERAS[0])
+    assert torch.equal(whole.pix_to_face, alone.pix_to_face)
+    assert alone.zbuf is alone.bary_coords is alone.dists is None
+
+
+def test_meshes_that_moved_are_seen_where_they_are() -> None:
+    one, rasterizer = solids()[0], RayRasterizer(CAMERAS[0], RasterizationSettings(image_size=(30, 40)))
+    before = rasterizer(one)
+    assert torch.equal(rasterizer(one).zbuf, before.zbuf)
+    one.offset_verts_(torch.tensor([0.1, 0.0, 0.2]))
+    assert torch.equal(rasterizer(one).zbuf, RayRasterizer(CAMERAS[0], rasterizer.raster_settings)(one).zbuf)
+    assert not torch.equal(rasterizer(one).zbuf, before.zbuf)
+
+
+@pytest.mark.parametrize("offset", [[0.0, 0.0, 0.0], [0.9, 0.3, 0.0], [9.0, 0.0, 0.0], [0.0, 0.0, 2.7]])
+def test_parts_out_of_the_picture_and_behind_the_camera(offset: list[float]) -> None:
+    """Only rays that may meet the mesh are cast; cut off, out of sight or all round the camera, nothing is lost."""
+    cameras = FoVPerspectiveCameras(T=torch.tensor([[0.0, 0.0, 2.5]]), fov=40.0)
+    moved = solids()[0].offset_verts(torch.tensor(offset))
+    rasterizer = RayRasterizer(cameras, RasterizationSettings(image_size=(40, 56)))
+    (basis,) = ray_bases(cameras).numpy()
+    whole = scene(moved.verts_packed().numpy(), moved.faces_packed().numpy(), 1)
+    expected = whole.test_occlusions(o3d.core.Tensor(rays_through(basis, 40, 56))).numpy()
+    assert np.array_equal(rasterizer(moved).pix_to_face[0, ..., 0].numpy() >= 0, expected)
+    assert expected.any() == (offset[0] < 9)
+
+
 def test_rays_start_at_the_camera_and_have_unit_depth() -> None:
-    rays = camera_rays(CAMERAS[0], 6, 8)
+    rays = torch.from_numpy(np.stack([rays_through(basis, 6, 8) for basis in ray_bases(CAMERAS[0]).numpy()]))
     centres = CAMERAS[0].get_camera_center()
     assert torch.allclose(rays[..., :3], centres[:, None, None].expand(3, 6, 8, 3), atol=1e-5)
     depth = CAMERAS[0].get_world_to_view_transform().transform_normals(rays[..., 3:].reshape(3, -1, 3))[..., 2]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from pytorch3d.renderer import MeshRasterizer, MeshRenderer, RasterizationSettings
+from pytorch3d.renderer import MeshRasterizer, MeshRendererWithFragments, RasterizationSettings
+from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 
 from pipeline import meshes, render, synthesize
@@ -17,7 +19,15 @@ from pipeline.meshes import Mesh
 from tests.meshes import joined
 
 PARAMS = render.Params(
-    seed=0, views=5, height=48, width=64, fov_deg=30.0, elevation_deg=(-5.0, 50.0), distance=(1.0, 1.25)
+    seed=0,
+    views=5,
+    height=48,
+    width=64,
+    fov_deg=30.0,
+    elevation_deg=(-5.0, 50.0),
+    distance=(1.0, 1.25),
+    depth=False,
+    normals=False,
 )
 
 
@@ -36,22 +46,26 @@ def scattered() -> Mesh:
     )
 
 
-def by_pytorch3d(mesh: Mesh, drawn: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The stage's shader on PyTorch3D's own rasterizer: gray in [0, 1], (V, H, W, 2)."""
-    cameras = render.make_cameras(drawn)
-    ours = render.make_renderer(cameras, height, width, len(mesh.faces))
-    settings = RasterizationSettings(image_size=(height, width))
-    scene = Meshes([torch.tensor(mesh.vertices, dtype=torch.float32)], [torch.tensor(mesh.faces)])
-    renderer = MeshRenderer(MeshRasterizer(cameras, settings), ours.shader)
-    return renderer(scene.extend(len(drawn))).numpy()
+def by_pytorch3d(mesh: Mesh, drawn: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Fragments]:
+    """The stage's shader on PyTorch3D's own rasterizer: gray in [0, 1], (V, H, W), and what was rasterized."""
+    cameras, lights = render.make_cameras(drawn), render.make_lights(render.make_cameras(drawn))
+    rasterizer = MeshRasterizer(raster_settings=RasterizationSettings(image_size=(height, width)))
+    scene = Meshes([torch.tensor(mesh.vertices, dtype=torch.float32)], [torch.tensor(mesh.faces)]).extend(len(drawn))
+    renderer = MeshRendererWithFragments(rasterizer, render.GrayscaleShader())
+    picture, fragments = renderer(scene, cameras=cameras, lights=lights)
+    return picture[..., 0].numpy(), fragments
 
 
 def agree(mesh: Mesh, height: int, width: int, views: int) -> None:
     drawn = render.draw_cameras("x", np.linalg.norm(mesh.vertices, axis=1).max(), PARAMS)[:views]
-    gray, mask = render.render(mesh, drawn, height, width)
-    expected = by_pytorch3d(mesh, drawn, height, width)
-    assert (mask != (expected[..., 1] > 0)).mean() <= 1e-3
-    assert np.abs(gray / 255 - expected[..., 0]).mean() <= 1 / 255
+    gray, mask, depth = render.render(mesh, drawn, height, width, maps=["depth"])
+    expected, fragments = by_pytorch3d(mesh, drawn, height, width)
+    assert (mask != (fragments.pix_to_face[..., 0].numpy() >= 0)).mean() <= 1e-4
+    assert np.abs(gray / 255 - expected).mean() <= 1 / 255
+    zbuf = fragments.zbuf[..., 0].numpy()
+    both = mask & (zbuf > 0)
+    # Faces that meet edge on in a pixel may differ; else half a step of float16.
+    assert (np.abs(depth[both] - zbuf[both]) > 2**-10 + 1e-4).mean() < 1e-3 and (depth[~mask] == 0).all()
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48)])
@@ -78,8 +92,67 @@ def test_same_picture_on_real_meshes() -> None:
 def test_cuda_gives_the_cpus_picture() -> None:
     mesh = scattered()
     drawn = render.draw_cameras("x", 0.8, PARAMS)
-    (gray, mask), (gray_gpu, mask_gpu) = (render.render(mesh, drawn, 96, 128, device) for device in ("cpu", "cuda"))
+    cpu, gpu = (render.render(mesh, drawn, 96, 128, device, list(render.MAPS)) for device in ("cpu", "cuda"))
+    (gray, mask, depth, normals), (gray_gpu, mask_gpu, depth_gpu, normals_gpu) = cpu, gpu
     assert (mask != mask_gpu).mean() <= 1e-3 and np.abs(gray.astype(int) - gray_gpu).mean() <= 1
+    assert np.abs(depth.astype(float) - depth_gpu).mean() <= 1e-3
+    assert np.abs(normals.astype(int) - normals_gpu).mean() <= 1
+
+
+@pytest.mark.cuda
+def test_no_bin_overflows_on_a_gpu() -> None:
+    """A million faces, most of them in one bin of the rasterizer: the picture without bins is the truth."""
+    ball = trimesh.creation.icosphere(8, 0.4)
+    grain = trimesh.creation.icosphere(7, 0.01).apply_translation([0.42, 0, 0])
+    mesh = mesh_of(joined(ball, grain))
+    assert len(mesh.faces) > 1_000_000
+    drawn = render.draw_cameras("x", 0.6, PARAMS)[:2]
+    _, mask, depth = render.render(mesh, drawn, 96, 128, "cuda", ["depth"])
+    cameras = render.make_cameras(drawn, "cuda")
+    unbinned = MeshRasterizer(cameras, RasterizationSettings((96, 128), bin_size=0))
+    scene = Meshes([torch.tensor(mesh.vertices, dtype=torch.float32)], [torch.tensor(mesh.faces)]).to("cuda")
+    zbuf = unbinned(scene.extend(2)).zbuf[..., 0].cpu().numpy()
+    assert np.array_equal(mask, zbuf > 0) and np.allclose(depth, zbuf.clip(0), atol=2e-3)
+
+
+def test_any_number_of_views_is_rendered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, drawn = scattered(), render.draw_cameras("x", 0.7, PARAMS)
+    whole = render.render(mesh, drawn, 48, 64, maps=list(render.MAPS))
+    monkeypatch.setattr(render, "VIEWS_AT_ONCE", 2)
+    for array, same in zip(whole, render.render(mesh, drawn, 48, 64, maps=list(render.MAPS)), strict=True):
+        assert array.shape[0] == 5 and np.array_equal(array, same)
+
+
+def test_maps_of_a_ball_are_its_formula() -> None:
+    """Where a ray meets a ball of radius r about the origin, the depth is known and the normal is the point over r."""
+    mesh = mesh_of(trimesh.creation.icosphere(6))
+    radius, drawn = 15 / 32, np.array([[30, 20, 2.5, 30], [200, -60, 3, 30]], np.float32)
+    _, masks, depth, normals = render.render(mesh, drawn, 96, 128, maps=["depth", "normals"])
+    focal = 48 / np.tan(np.radians(15))
+    ys, xs = np.mgrid[0:96, 0:128]
+    rays = np.stack([(63.5 - xs) / focal, (47.5 - ys) / focal, np.ones_like(xs)], axis=-1)  # +X left, +Y up
+    for view, distance in enumerate(drawn[:, 2]):
+        # t of |t ray - (0, 0, distance)| = radius, the nearer one
+        a, b = (rays**2).sum(axis=-1), float(distance)
+        inside = masks[view] & (b**2 - a * (b**2 - radius**2) > 0.02)  # away from the outline, where it is steep
+        assert inside.sum() > 800
+        t = (b - np.sqrt(b**2 - a[inside] * (b**2 - radius**2))) / a[inside]
+        assert np.allclose(depth[view][inside], t, atol=2e-3)
+        expected = (t[:, None] * rays[inside] - [0, 0, b]) / radius
+        assert np.abs(normals[view][inside] / 127 - expected).max() < 0.03
+    assert depth.dtype == np.float16 and normals.dtype == np.int8
+    assert not depth[~masks].any() and not normals[~masks].any()
+    assert np.abs(np.linalg.norm(normals[masks] / 127.0, axis=-1) - 1).max() < 0.01
+
+
+def test_maps_are_in_the_record_where_asked_for() -> None:
+    mesh = scattered()
+    plain = render.compute("s/m", mesh, np.eye(4), PARAMS)
+    both = render.compute("s/m", mesh, np.eye(4), dataclasses.replace(PARAMS, depth=True, normals=True))
+    assert set(both) - set(plain) == {"depth", "normals"}
+    assert both["depth"].shape == (5, 48, 64) and both["normals"].shape == (5, 48, 64, 3)
+    for name, array in plain.items():
+        assert np.array_equal(array, both[name]), name
 
 
 def test_known_points_are_found_where_the_stored_camera_puts_them() -> None:
@@ -87,7 +160,7 @@ def test_known_points_are_found_where_the_stored_camera_puts_them() -> None:
     for n, corner in enumerate(corners):
         ball = trimesh.creation.icosphere(2, 0.04)
         mesh = Mesh(ball.vertices + corner, np.asarray(ball.faces))
-        params = render.Params(n, 3, 96, 128, 30.0, (-5.0, 50.0), (1.0, 1.3))
+        params = render.Params(n, 3, 96, 128, 30.0, (-5.0, 50.0), (1.0, 1.3), False, False)
         record = render.compute("s/m", mesh, np.eye(4), params)
         masks = np.unpackbits(record["masks"], axis=-1)[..., :128]
         for view in range(3):

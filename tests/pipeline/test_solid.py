@@ -72,6 +72,15 @@ def test_surface_is_the_exact_triangle_box_overlap(size: float, resolution: int)
     assert np.array_equal(surface(triangles.reshape(-1, 3), np.arange(180).reshape(-1, 3), resolution), expected)
 
 
+def test_surface_of_a_mesh_is_the_exact_overlap() -> None:
+    mesh = joined(
+        ball(0.4), box((0.9, 0.31, 0.17)).apply_transform(trimesh.transformations.rotation_matrix(0.7, (1, 2, 3)))
+    )
+    mesh.apply_scale(0.45 / np.abs(mesh.vertices).max())
+    expected = separating_axes(mesh.triangles * INWARD, 16)
+    assert np.array_equal(surface(mesh.vertices, mesh.faces, 16), expected)
+
+
 def test_surface_of_triangles_without_area() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):

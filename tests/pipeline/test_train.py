@@ -62,7 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
     sections = {
-        "dataset": {"root": "data/raw", "categories": list(SYNSETS), "max_rejected": 0.1},
+        "dataset": {"root": "data/raw", "split": "auto", "categories": list(SYNSETS), "max_rejected": 0.1},
         "train": TRAIN | changes,
         "selected_systems": {"tiny": "r3d"},
         "systems": {"tiny": SYSTEM | (system or {})},
@@ -104,6 +104,22 @@ def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert not list(Path("data/cache/train").iterdir())
 
 
+def test_a_system_of_several_views_learns_from_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    whole = r3d.Model.losses
+
+    def losses(self: r3d.Model, batch: dict[str, Any], part: str) -> dict[str, torch.Tensor]:
+        seen.add(batch["images"].shape[1:3])
+        return whole(self, batch, part)
+
+    monkeypatch.setattr(r3d.Model, "losses", losses)
+    for asked, given in ((2, 2), (20, 3)):  # the shards have three
+        configure({"views": asked}, samples=16, validations=1)
+        run(monkeypatch)
+        assert seen == {(given, 1)}
+        seen.clear()
+
+
 def test_the_checkpoint_holds_the_network_that_was_validated(monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(monkeypatch)
     model, config, info = load_checkpoint(Path("data/checkpoints/tiny.pt"))
@@ -126,8 +142,8 @@ def test_overfits_16_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert run(monkeypatch)["val_iou"] >= 0.9
 
 
-def two_views(root: Path, synsets: Any, split: str, targets: Any) -> Any:
-    data = ShardDataset(root, synsets, split, targets=targets)
+def two_views(root: Path, synsets: Any, split: str, *options: Any) -> Any:
+    data = ShardDataset(root, synsets, split, *options)
     data.groups = 2
     assert len(data) == 16
     return data
@@ -318,7 +334,8 @@ def test_processes_train_together(project: Path) -> None:
         "both = fabric.all_gather(weights)\n"
         "assert torch.equal(both[0], both[1])\n"
         "unwanted = 'dvc dvclive open3d trimesh pytorch3d pipeline.metrics'.split()\n"
-        "print('RANK', fabric.global_rank, 'loaded', [name for name in unwanted if sys.modules.get(name)])\n"
+        "found = [name for name in unwanted if sys.modules.get(name)]\n"
+        "sys.stdout.write(f'RANK {fabric.global_rank} loaded {found}\\n')\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)

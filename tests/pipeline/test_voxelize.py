@@ -29,6 +29,23 @@ def test_record_of_a_ball() -> None:
     assert record["notes"][0] == pytest.approx(grid.mean()) and record["notes"][1] == 1
 
 
+def test_surface_mode_leaves_the_inside_empty() -> None:
+    mesh = mesh_of(trimesh.creation.box())
+    params = voxelize.Params(seed=0, resolution=32, points=50, mode="surface")
+    record = voxelize.compute("s/box", mesh, np.eye(4), params)
+    grid = np.unpackbits(record["occupancy"]).reshape(32, 32, 32)
+    expected = np.zeros((32, 32, 32))  # a box of 30 cells a side, of which 28 are inside
+    expected[1:31, 1:31, 1:31] = 1
+    expected[2:30, 2:30, 2:30] = 0
+    assert np.array_equal(grid, expected)
+    assert np.array_equal(record["notes"], np.array([expected.mean(), 1, 0], np.float32))
+
+
+def test_refuses_other_modes() -> None:
+    with pytest.raises(ValueError, match="mode: expected solid or surface, got 'shell'"):
+        voxelize.Params(seed=0, resolution=8, points=5, mode="shell")
+
+
 def test_points_depend_on_seed_and_model() -> None:
     mesh = mesh_of(trimesh.creation.box())
     points = {

@@ -1,0 +1,79 @@
+"""What two systems or more are built of: checks of a Config, networks over grids, the losses of a VAE-GAN."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FIRST_LOGIT = -2.5  # an occupancy of 0.08, about what solid shapes fill of the unit cube
+
+
+def check(name: str, value: Any, expected: str, holds: bool) -> None:
+    """ValueError that names a field of a Config, what was expected and what came, unless it `holds`."""
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, got {value}")
+
+
+def upwards(channels: tuple[int, ...], bias: bool = True) -> list[nn.Module]:
+    """Transposed convolutions, each twice as wide: (B, channels[0], r, r, r) -> logits (B, 1, R, R, R), R = r 2^n.
+
+    Args:
+        channels: before each.
+        bias: whether those have one that batch normalisation follows, which undoes it.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise(channels):
+        layers += [nn.ConvTranspose3d(before, after, 4, 2, 1, bias=bias), nn.BatchNorm3d(after), nn.ReLU()]
+    last = nn.ConvTranspose3d(channels[-1], 1, 4, 2, 1)
+    nn.init.constant_(last.bias, FIRST_LOGIT)  # type: ignore[arg-type]
+    return [*layers, last]
+
+
+def downwards(channels: tuple[int, ...]) -> list[nn.Module]:
+    """Convolutions, each half as wide: (B, 1, R, R, R) -> (B, channels[-1], r, r, r), r = R / 2^n."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((1, *channels)):
+        layers += [nn.Conv3d(before, after, 4, 2, 1, bias=False), nn.BatchNorm3d(after), nn.LeakyReLU(0.2)]
+    return layers
+
+
+def volumetric(*layers: nn.Module) -> nn.Sequential:
+    """The layers in sequence, channels last in memory: on a CPU convolutions over volumes are then faster."""
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def drawn(mu: Tensor, logvar: Tensor) -> Tensor:
+    """A draw from N(mu, exp(logvar)), differentiable in both (Kingma & Welling 2014, arXiv:1312.6114)."""
+    return mu + torch.randn_like(mu) * (logvar / 2).exp()
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, exp(logvar)) || N(0, 1)) of (B, latent), summed over the latent, averaged over the batch."""
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1).mean()
+
+
+def deceiving(discriminator: nn.Module, logits: Tensor) -> Tensor:
+    """The generator's loss -log D(generated) for occupancy logits (B, 1, R, R, R); D ends in a logit."""
+    return F.softplus(-discriminator(logits.sigmoid())).mean()
+
+
+def judging(discriminator: nn.Module, real: Tensor, logits: Tensor, accuracy: Tensor, gate: float) -> Tensor:
+    """The discriminator's loss -log D(real) - log(1 - D(generated)), each a mean over its batch.
+
+    Args:
+        discriminator: grids of values in [0, 1] -> logits (B, 1), positive for real.
+        real: (B, R, R, R) occupancy in {0, 1}.
+        logits: (B, 1, R, R, R) of generated grids, without gradient.
+        accuracy: () of the last batch; set to this one's.
+        gate: where `accuracy` exceeds it, the loss has no gradient: the discriminator rests (Wu et al. 2016).
+    """
+    rests = bool(accuracy > gate)
+    with torch.set_grad_enabled(not rests):
+        true, false = discriminator(real[:, None]), discriminator(logits.sigmoid())
+        loss = F.softplus(-true).mean() + F.softplus(false).mean()
+    accuracy.copy_(torch.cat([true > 0, false < 0]).float().mean())
+    return loss

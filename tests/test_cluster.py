@@ -1,0 +1,91 @@
+"""A stage on a Dask cluster: a real scheduler and two workers on loopback, one of which is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from pipeline import catalog, records
+from pipeline.meshes import Mesh
+from pipeline.params import Dataset
+from tests.meshes import CHAIR, box, write_v2
+
+ROOT = Path(__file__).parents[1]
+MODELS = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(20)}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, list[subprocess.Popen]]]:
+    """A client and the processes of the workers, whose code is found by PYTHONPATH."""
+    monkeypatch.chdir(tmp_path)
+    started: list[subprocess.Popen] = []
+
+    def start(command: str, *options: str) -> subprocess.Popen:
+        arguments = [sys.executable, "-m", f"distributed.cli.dask_{command}", "--scheduler-file", "scheduler.json"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        started.append(subprocess.Popen([*arguments, *options], env=environment, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1")
+    workers = [start("worker", *options) for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "scheduler.json").is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with Client(scheduler_file="scheduler.json") as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client, workers
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def measure(model: str, mesh: Mesh, affine: object, params: str) -> records.Record:
+    """Depth of the mesh; takes its time, and leaves a mark in the folder `params` that names its process."""
+    Path(params, f"{model.split('/')[1]} {os.getpid()}").touch()
+    time.sleep(0.1)
+    return {"depth": mesh.vertices[:, 2].max()}
+
+
+def test_a_killed_worker_loses_nothing(
+    tmp_path: Path, cluster: tuple[Client, list[subprocess.Popen]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, workers = cluster
+    root = write_v2(tmp_path / "raw", MODELS)
+    catalog.catalog(Dataset(str(root), "hash", (CHAIR,), 0))
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    job = records.Job("measure", measure, str(marks), "")
+    records.make(job, root, entries, tmp_path / "local.zip", 0)
+    for path in [*marks.iterdir(), *(tmp_path / "data/cache/measure").rglob("*.npz")]:
+        path.unlink()
+
+    address = client.scheduler_info()["address"]
+    monkeypatch.setenv("ONEVIEW_SCHEDULER", address)
+    script = (
+        "from pathlib import Path; from pipeline import catalog, records; from tests.test_cluster import measure;"
+        f"entries = catalog.read_table(Path({str(catalog.CATALOG / f'{CHAIR}.csv')!r}));"
+        f"job = records.Job('measure', measure, {str(marks)!r}, '');"
+        f"records.make(job, Path({str(root)!r}), entries, Path('cluster.zip'), 0)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 60
+    while len(list(marks.iterdir())) < 5:
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.02)
+    workers[0].send_signal(signal.SIGKILL)
+    assert run.wait(60) == 0
+    made = [mark.name.split() for mark in marks.iterdir()]
+    assert {pid for _, pid in made} == {str(worker.pid) for worker in workers}
+    assert {name for name, _ in made} == {name for _, name in MODELS} and len(made) < len(MODELS) + 3
+    assert (tmp_path / "cluster.zip").read_bytes() == (tmp_path / "local.zip").read_bytes()
