@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
+LEAST = 1e-7  # the least probability that `log_loss` gives to what is there
 
 
 def iou(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -54,6 +55,32 @@ def iou_curve(probabilities: Tensor, truth: Tensor, thresholds: Tensor) -> Tenso
     return torch.where(either == 0, 1.0, inner[:, 1:] / either.clamp(min=1))
 
 
+def log_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy of a cell, the mean over the cells, in nats: -log p of a full cell, -log(1 - p) of a free one.
+
+    Choy et al. 2016 (arXiv:1604.00449), as their code has it; their text has the sum over the cells. A cell costs at
+    most -log(LEAST) = 16.1.
+
+    Args:
+        probabilities: (B, ...) float in [0, 1].
+        truth: (B, ...) bool, of the same shape.
+
+    Returns:
+        (B,) float32.
+
+    Raises:
+        ValueError: the shapes differ or the truth is not bool.
+    """
+    if probabilities.shape != truth.shape or truth.dtype != torch.bool:
+        raise ValueError(
+            f"log_loss: expected probabilities and a bool grid of one shape, got {tuple(probabilities.shape)} "
+            f"and {truth.dtype} {tuple(truth.shape)}"
+        )
+    probabilities = probabilities.float()
+    likely = torch.where(truth, probabilities, 1 - probabilities)
+    return -likely.clamp(min=LEAST).log().flatten(1).mean(1)
+
+
 def chamfer_unsquared(a: Tensor, b: Tensor) -> Tensor:
     """Chamfer distance between two point sets: mean_a min_b |a - b| + mean_b min_a |b - a|.
 
@@ -74,18 +101,23 @@ def chamfer_unsquared(a: Tensor, b: Tensor) -> Tensor:
 
 
 def nearest_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance of every point of `a` to the nearest point of `b`.
+    """Euclidean distance of every point of `a` to the nearest point of `b`: the first half of `nearest`."""
+    return nearest(a, b)[0]
+
+
+def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every point of `a` the nearest point of `b`.
 
     Args:
         a: (N, 3) float points.
         b: (M, 3) float points, M >= 1.
 
     Returns:
-        (N,) float32 on the device of `a`. On the CPU from SciPy's k-d tree where there is one, otherwise, and
-        on CUDA, from all pairs in chunks of bounded memory.
+        Euclidean distances (N,) float32 and indices (N,) int64 into `b`, on the device of `a`. On the CPU from SciPy's
+        k-d tree where there is one, otherwise, and on CUDA, from all pairs in chunks of bounded memory.
 
     Raises:
-        ValueError: a set is empty or not (N, 3).
+        ValueError: a set is empty or not (N, 3), or on the CPU not finite.
     """
     for name, points in (("first", a), ("second", b)):
         if points.ndim != 2 or points.shape[1] != 3 or not len(points):
@@ -98,14 +130,14 @@ def nearest_distances(a: Tensor, b: Tensor) -> Tensor:
         return all_pairs_nearest(a, b)
     # Of sets that lie apart, a loose tree of larger leaves answers faster than the default one.
     tree = cKDTree(b.detach().numpy(), leafsize=32, compact_nodes=False, balanced_tree=False)
-    distances, _ = tree.query(a.detach().numpy())
-    return torch.from_numpy(distances).float()
+    distances, indices = tree.query(a.detach().numpy())
+    return torch.from_numpy(distances).float(), torch.from_numpy(indices)
 
 
-def all_pairs_nearest(a: Tensor, b: Tensor) -> Tensor:
-    """`nearest_distances` by brute force, at most CHUNK_PAIRS distances at a time, on any device."""
+def all_pairs_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """`nearest` by brute force, at most CHUNK_PAIRS distances at a time, on any device."""
     rows = max(1, CHUNK_PAIRS // len(b))
     # The matrix-product form of cdist loses half the digits where points nearly coincide.
     exact = "donot_use_mm_for_euclid_dist"
-    parts = a.float().split(rows)
-    return torch.cat([torch.cdist(part, b.float(), compute_mode=exact).amin(1) for part in parts])
+    parts = [torch.cdist(part, b.float(), compute_mode=exact).min(1) for part in a.float().split(rows)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])

@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from model import distances
-from model.distances import all_pairs_nearest, chamfer_unsquared, iou, iou_curve, nearest_distances
+from model.distances import all_pairs_nearest, chamfer_unsquared, iou, iou_curve, log_loss, nearest, nearest_distances
 
 
 def grid(*cells: int) -> torch.Tensor:
@@ -66,6 +67,29 @@ def test_iou_curve_of_empty_grids_is_one():
     assert iou_curve(torch.zeros(1, 2, 2, 2), grid(), torch.tensor([0.1, 0.5])).tolist() == [[1.0, 1.0]]
 
 
+def test_log_loss_by_hand():
+    certain = grid(0).float()
+    assert log_loss(certain, grid(0)).item() == 0
+    # One cell of eight is free and taken for full, another the other way round: each costs -log(1e-7), no more.
+    assert log_loss(certain, grid(7)).item() == pytest.approx(2 / 8 * 16.118, abs=1e-3)
+    assert log_loss(torch.full((1, 2, 2, 2), 0.5), grid(0, 5)).item() == pytest.approx(np.log(2))
+
+
+@given(st.integers(1, 3), st.integers(0, 10**6))
+def test_log_loss_agrees_with_torch(samples, seed):
+    logits = 10 * torch.randn(samples, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
+    truth = torch.rand(logits.shape, generator=torch.Generator().manual_seed(seed + 1)) > 0.7
+    # Where the probability is not yet 1 to float32, its logit knows no more than it does.
+    expected = F.binary_cross_entropy(logits.sigmoid(), truth.float(), reduction="none").clamp(max=-np.log(1e-7))
+    torch.testing.assert_close(log_loss(logits.sigmoid(), truth), expected.flatten(1).mean(1))
+
+
+@pytest.mark.parametrize(("truth", "came"), [(grid(0).float(), "torch.float32"), (grid(0)[..., :1], r"\(1, 2, 2, 1\)")])
+def test_log_loss_refuses_other_grids(truth, came):
+    with pytest.raises(ValueError, match=f"log_loss: expected probabilities and a bool grid of one shape.*{came}"):
+        log_loss(torch.zeros(1, 2, 2, 2), truth)
+
+
 def test_chamfer_by_hand():
     a = torch.tensor([[0.0, 0, 0], [3, 4, 0]])
     b = torch.tensor([[0.0, 0, 0]])
@@ -88,16 +112,17 @@ def test_all_pairs_agree_with_scipy(monkeypatch, pairs):
     monkeypatch.setattr(distances, "CHUNK_PAIRS", pairs)
     a, b = cloud(300, 1), cloud(200, 2)
     a[:50] = b[:50] + 1e-4  # nearly coinciding points, where matrix products lose the digits
-    expected, _ = cKDTree(b.numpy()).query(a.numpy())
-    np.testing.assert_allclose(all_pairs_nearest(a, b).numpy(), expected, rtol=1e-3, atol=1e-7)
-    np.testing.assert_allclose(nearest_distances(a, b).numpy(), expected, rtol=1e-3, atol=1e-7)
+    expected, indices = cKDTree(b.numpy()).query(a.numpy())
+    for found in (all_pairs_nearest(a, b), nearest(a, b)):
+        np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-3, atol=1e-7)
+        np.testing.assert_array_equal(found[1].numpy(), indices)
 
 
 def test_without_scipy_the_result_is_the_same(monkeypatch):
     a, b = cloud(100, 3), cloud(80, 4)
-    expected = nearest_distances(a, b)
+    expected = nearest(a, b)
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)  # makes its import fail
-    torch.testing.assert_close(nearest_distances(a, b), expected)
+    torch.testing.assert_close(nearest(a, b), expected)
 
 
 @pytest.mark.cuda

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import model
 from pipeline import params
 
 
@@ -99,3 +100,14 @@ def test_categories_are_checked() -> None:
     with pytest.raises(ValueError, match="dataset.categories: expected different synsets"):
         values = {"root": "r", "split": "auto", "categories": ["1", "1"], "max_rejected": 0.1}
         params.build(params.Dataset, values, "dataset")
+
+
+def test_every_system_of_the_project_fits_its_file() -> None:
+    path = Path(__file__).parents[2] / "params.yaml"
+    entries = params.read("systems", path)
+    assert {"r3d", "vaegan3d", "r2n2_residual_gru_3", "view2voxel"} < set(entries)
+    for name in entries:
+        # The longest name of a file that the entry's name starts with.
+        files = [p.stem for p in path.parent.glob("model/*.py") if name.startswith(p.stem)]
+        config = params.load(f"systems.{name}", model.system(max(files, key=len)).Config, path)
+        assert config.resolution in (32, 64)

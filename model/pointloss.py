@@ -1,0 +1,79 @@
+"""The Chamfer distance as a loss: batched, differentiable, exact."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
+
+
+def chamfer_squared(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over the batch of mean_a min_b |a - b|^2 + mean_b min_a |b - a|^2.
+
+    Squared Euclidean distances, the sum of both directions. Differentiable in both sets (Fan, Su, Guibas 2017,
+    arXiv:1612.00603).
+
+    Args:
+        a: (B, N, 3) float points, N >= 1.
+        b: (B, M, 3) float points, M >= 1, on the same device.
+
+    Returns:
+        () float32.
+
+    Raises:
+        ValueError: the sets are empty or not of these shapes.
+    """
+    for points in (a, b):
+        if points.ndim != 3 or points.shape[2] != 3 or not points.numel() or len(a) != len(b):
+            raise ValueError(f"chamfer: expected (B, N, 3) and (B, M, 3), got {tuple(a.shape)} and {tuple(b.shape)}")
+    a, b = a.float(), b.float()
+    return _to_nearest(a, b) + _to_nearest(b, a)
+
+
+def _to_nearest(a: Tensor, b: Tensor) -> Tensor:
+    index = nearest(a.detach(), b.detach())
+    return (a - b.gather(1, index[..., None].expand(-1, -1, 3))).square().sum(dim=2).mean()
+
+
+def nearest(a: Tensor, b: Tensor) -> Tensor:
+    """Index of the point of `b` that is nearest to each point of `a`.
+
+    Args:
+        a: (B, N, 3) float32 points, without gradient.
+        b: (B, M, 3) float32 points, without gradient, M >= 1.
+
+    Returns:
+        (B, N) int64. On a CPU from SciPy's k-d tree, about 6 times as fast as the others there; on CUDA from
+        PyTorch3D; from all pairs where these are not installed.
+    """
+    try:
+        if a.is_cuda:
+            from pytorch3d.ops import knn_points
+
+            return knn_points(a, b).idx[..., 0]
+        # The tree refuses what is not finite. Of all pairs such a loss is not finite either, and can be told.
+        if a.isfinite().all() and b.isfinite().all():
+            return _tree_nearest(a, b)
+    except ImportError:
+        pass
+    return all_pairs_nearest(a, b)
+
+
+def _tree_nearest(a: Tensor, b: Tensor) -> Tensor:
+    from scipy.spatial import cKDTree
+
+    return torch.stack([torch.from_numpy(cKDTree(y.numpy()).query(x.numpy())[1]) for x, y in zip(a, b, strict=True)])
+
+
+def all_pairs_nearest(a: Tensor, b: Tensor) -> Tensor:
+    """`nearest` by brute force, at most CHUNK_PAIRS distances at a time, on any device."""
+    rows = max(1, CHUNK_PAIRS // (b.shape[0] * b.shape[1]))
+    # The matrix-product form of cdist loses half the digits where points nearly coincide.
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cat([torch.cdist(part, b, compute_mode=exact).argmin(2) for part in a.split(rows, dim=1)], dim=1)
+
+
+def some(points: Tensor, count: int) -> Tensor:
+    """`count` of the points (B, P, 3), drawn without replacement, all of them where there are fewer."""
+    return points[:, torch.randperm(points.shape[1], device=points.device)[:count]]
