@@ -187,7 +187,7 @@ def test_a_voxel_parameter_does_not_render(project: Project) -> None:
 
 
 def test_a_network_reruns_its_training(project: Project) -> None:
-    project.edit("model/r3d.py", "FIRST_LOGIT = -2.5", "FIRST_LOGIT = -2.0")
+    project.edit("model/r3d.py", "FIRST_LOGVAR = -6.0", "FIRST_LOGVAR = -5.0")
     assert project.repro()[0] == LEARNT
 
 

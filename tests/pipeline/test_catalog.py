@@ -103,6 +103,27 @@ def test_a_folder_without_a_mesh_is_missing(tmp_path: Path) -> None:
         assert table[name] == ("missing", "expected a mesh in the model's folder, found none")
 
 
+def test_the_known_broken_models_of_v1_are_rows_with_a_reason(tmp_path: Path) -> None:
+    """Two of them have no vertices in ShapeNetCore.v1; of the third, the folder may be all that there is."""
+    broken = {
+        ("03624134", "67ada28ebc79cc75a056f196c127ed77"): b"# no vertices\nmtllib model.mtl\n",
+        ("04090263", "4a32519f44dc84aabafe26e2eb69ebf4"): b"mtllib model.mtl\nf 1 2 3\nf 1//1 3//2 4//3\n",
+        ("04074963", "b65b590a565fa2547e1c85c5c15da7fb"): None,
+    }
+    for (synset, model_id), data in broken.items():
+        for name, content in ((model_id, data), ("sound", box(1, 2, 3))):
+            folder = tmp_path / "raw" / synset / name
+            folder.mkdir(parents=True)
+            (folder / "model.mtl").touch()
+            if content is not None:
+                (folder / "model.obj").write_bytes(content)
+    synsets = tuple(synset for synset, _ in broken)
+    catalog.catalog(Dataset(str(tmp_path / "raw"), "auto", synsets, 0.5), tmp_path / "catalog")
+    found = {r["model_id"]: r for synset in synsets for r in rows(tmp_path / "catalog", synset)}
+    assert {r["layout"] for r in found.values()} == {"shapenet-v1"} and found["sound"]["status"] == "ok"
+    assert [found[model_id]["status"] for _, model_id in broken] == ["no_faces", "bad_index", "missing"]
+
+
 def reads(root: Path, capfd: pytest.CaptureFixture[str]) -> str:
     capfd.readouterr()
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
