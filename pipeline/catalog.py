@@ -46,6 +46,7 @@ COLUMNS = (
     "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces"
 ).split()
 CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
+MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
 SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 
 
@@ -129,7 +130,7 @@ def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]])
             if isinstance(found, Lost):
                 found = (found.reason, found.message, "", "", "", "")
             rows[n] |= dict(zip(CHECKED, found, strict=True))
-            if key and found[0] == "ok":
+            if key and found[0] not in MACHINES:
                 journal.add(key, list(found))
 
 

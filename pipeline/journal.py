@@ -44,7 +44,7 @@ class Journal:
             return
         with self.path.open(encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, TypeError):
                     yield tuple(json.loads(line))
 
 

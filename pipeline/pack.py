@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from tqdm import tqdm
 from pipeline import catalog, records, shards
 from pipeline.command import progress, run
 from pipeline.files import atomic_write, sha256
-from pipeline.params import load
-from pipeline.records import Archive, Entry
+from pipeline.params import Dataset, load
+from pipeline.records import Archive, Entry, refuse_past
 
 NOTE = ("fill_ratio", "components", "disagreement")
 
@@ -45,11 +46,12 @@ class Params:
             raise ValueError(f"models_per_shard: expected at least 1, got {self.models_per_shard}")
 
 
-def pack(synset: str, params: Params, out: Path = shards.SHARDS) -> None:
+def pack(synset: str, params: Params, out: Path = shards.SHARDS, max_rejected: float = 1.0) -> None:
     """Writes the shards and the status table of one category, all or nothing.
 
     Raises:
-        ValueError: no model is left that both renders and voxels hold.
+        ValueError: no model is left that both renders and voxels hold, or more than a share of `max_rejected` have
+            other views than most.
     """
     entries = sorted(catalog.read_table(catalog.CATALOG / f"{synset}.csv"), key=lambda e: e.ref.model_id)
     with (
@@ -59,6 +61,7 @@ def pack(synset: str, params: Params, out: Path = shards.SHARDS) -> None:
     ):
         temporary.mkdir()
         statuses = [status(entry, renders, voxels) for entry in entries]
+        refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {synset}")
         packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]
         if not packed:
             raise ValueError(f"pack {synset}: expected models with views and a grid, found none of {len(entries)}")
@@ -86,6 +89,24 @@ def status(entry: Entry, renders: Archive, voxels: Archive) -> tuple[str, str, s
         if entry.ref.model_id not in archive.model_ids:
             return stage, "missing", "expected a record of this model; run the stage again"
     return "packed", "", ""
+
+
+def refuse_odd_views(
+    entries: list[Entry], statuses: list[tuple[str, str, str]], renders: Archive, max_rejected: float, label: str
+) -> None:
+    """Rejects models with fewer, more or larger views than most: ready-made ones may differ, a shard's may not."""
+    shapes = {
+        n: renders.shape(entry.ref.model_id, "views")
+        for n, (entry, row) in enumerate(zip(entries, statuses, strict=True))
+        if row[0] == "packed"
+    }
+    if not shapes:
+        return
+    (usual, _), *_ = Counter(sorted(shapes.values(), reverse=True)).most_common(1)
+    odd = {n: shape for n, shape in shapes.items() if shape != usual}
+    for n, shape in odd.items():
+        statuses[n] = "pack", "shape", f"expected views of shape {usual}, as most of the category, got {shape}"
+    refuse_past(max_rejected, {entries[n].ref.model_id: "shape" for n in odd}, len(shapes), label)
 
 
 def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) -> Iterator[shards.Sample]:
@@ -130,7 +151,8 @@ def _parts(entries: list[Entry], size: int) -> list[list[Entry]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("synset")
-    pack(parser.parse_args().synset, load("pack", Params))
+    synset = parser.parse_args().synset
+    pack(synset, load("pack", Params), max_rejected=load("dataset", Dataset).max_rejected)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from pipeline.command import progress
 from pipeline.files import workspace
 
 MARKS = Path("data/cache/running")
+BEGUN, CHANCES = "begun", 2  # the line that a call leaves in its mark; how many workers may die of it
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 PATIENCE = 3  # deaths of workers in a row that no call can be blamed for
 
@@ -61,7 +62,7 @@ def parallel(
                     unexplained = 0
                     bar.update()
                     yield index, result
-            except _deaths():
+            except BrokenExecutor:
                 suspects = sorted(left & {int(mark.name) for mark in marks.iterdir()})
                 unexplained += not suspects
                 if unexplained == PATIENCE:
@@ -104,26 +105,21 @@ def _calls(
 
 def _alone(function: Callable[..., Any], arguments: Sequence[tuple], index: int, marks: Path, gpu: bool) -> Any:
     """The result of a call during which a worker died."""
-    late = _late(marks / str(index))
-    if not late:
-        try:
-            ((_, result),) = _calls(function, arguments, [index], marks, gpu, local=True)
-            return result
-        except _deaths():
-            late = _late(marks / str(index))
-    seconds, _ = machine.limits()
-    if late:
+    try:
+        ((_, result),) = _calls(function, arguments, [index], marks, gpu, local=True)
+    except BrokenExecutor:
+        return _lost(marks / str(index), machine.limits()[0])
+    return result
+
+
+def _lost(mark: Path, seconds: float) -> Lost | None:
+    """Why a call has to be given up, by the mark that its dead workers left; None where it may have another chance."""
+    begun = mark.read_text(encoding="utf-8", errors="replace").splitlines() if mark.is_file() else []
+    if any(line != BEGUN for line in begun):  # what the watchdog writes
         return Lost("timeout", f"expected at most {seconds:g} s, was stopped then")
-    return Lost("crashed", "expected a result, its worker process died twice")
-
-
-def _deaths() -> tuple[type[BaseException], ...]:
-    """What joblib's backends raise when a worker process is gone."""
-    if not machine.scheduler():
-        return (BrokenExecutor,)
-    from distributed import KilledWorker
-
-    return (BrokenExecutor, KilledWorker)
+    if len(begun) >= CHANCES:
+        return Lost("crashed", f"expected a result, its worker process died {CHANCES} times")
+    return None
 
 
 def _limited(
@@ -139,7 +135,10 @@ def _limited(
     if parent:
         _die_with(parent)
     mark = marks / str(index)
-    with mark.open("w") as file, _memory(gigabytes):
+    if lost := _lost(mark, seconds):  # Dask makes a call again by itself when its worker died
+        return index, lost
+    with mark.open("a", encoding="utf-8") as file, _memory(gigabytes):
+        print(BEGUN, file=file, flush=True)
         # Ends the process from a thread that needs no GIL, and so from within C code too, and says so in the mark.
         faulthandler.dump_traceback_later(seconds, exit=True, file=file)
         try:
@@ -148,7 +147,7 @@ def _limited(
             result = Lost("too_large", f"expected to need at most {gigabytes:g} GB of memory, asked for more")
         finally:
             faulthandler.cancel_dump_traceback_later()
-            mark.unlink()
+            mark.unlink(missing_ok=True)  # the call may run twice, where Dask takes a slow worker for dead
     return index, result
 
 
@@ -157,10 +156,6 @@ def _die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _late(mark: Path) -> bool:
-    return mark.is_file() and mark.stat().st_size > 0
 
 
 @contextlib.contextmanager

@@ -22,7 +22,15 @@ from pipeline.records import Record, seeded
 from pipeline.sources import LAYOUTS, ModelRef, binvox, layout, mat
 from pipeline.sources.layout import Grid, Views
 
-MODULES = (binvox, layout, mat, photos, points, sys.modules[__name__])  # code that has a say in these records
+MODULES = (
+    binvox,
+    sys.modules[marching_cubes.__module__],
+    layout,
+    mat,
+    photos,
+    points,
+    sys.modules[__name__],
+)  # code that has a say in these records
 
 
 def views(root: Path, ref: ModelRef, params: Any) -> Record | None:

@@ -31,7 +31,7 @@ from pipeline.parallel import Lost, parallel
 from pipeline.sources import LAYOUTS, ModelRef, tree
 
 CACHE = Path("data/cache")
-LIBRARIES = ("easypytorch3d", "numpy", "open3d", "scipy", "torch", "trimesh")  # that have a say in records
+LIBRARIES = ("easypytorch3d", "numpy", "open3d", "pillow", "scipy", "torch", "trimesh")  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 Record = dict[str, np.ndarray]
 
@@ -210,6 +210,15 @@ class Archive:
     def __getitem__(self, model_id: str) -> Record:
         with np.load(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays:
             return dict(arrays)
+
+    def shape(self, model_id: str, name: str) -> tuple[int, ...]:
+        """Of one array of a record, found without reading it."""
+        with (
+            zipfile.ZipFile(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays,
+            arrays.open(f"{name}.npy") as file,
+        ):
+            np.lib.format.read_magic(file)
+            return np.lib.format.read_array_header_1_0(file)[0]
 
     def checksum(self, model_id: str) -> str:
         """Changes with the content of the record."""

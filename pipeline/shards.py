@@ -36,7 +36,7 @@ import numpy as np
 from pipeline.chunks import Chunks
 from pipeline.files import atomic_write
 
-FORMAT, VERSION = "oneview-shard", 1
+FORMAT, VERSION = "oneview-shard", 2
 SHARDS = Path("data/shards")
 SPLITS = ("train", "val", "test")
 PER_VIEW = ("views", "masks", "depth", "normals")  # one chunk a view; of everything else, one a model

@@ -15,6 +15,7 @@ from distributed import Client
 
 from pipeline import catalog, records
 from pipeline.meshes import Mesh
+from pipeline.parallel import parallel
 from pipeline.params import Dataset
 from tests.meshes import CHAIR, box, write_v2
 
@@ -23,7 +24,15 @@ MODELS = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(20)}
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, list[subprocess.Popen]]]:
+def nanny() -> bool:
+    """Whether workers that end are started again."""
+    return False
+
+
+@pytest.fixture
+def cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nanny: bool
+) -> Iterator[tuple[Client, list[subprocess.Popen]]]:
     """A client and the processes of the workers, whose code is found by PYTHONPATH."""
     monkeypatch.chdir(tmp_path)
     started: list[subprocess.Popen] = []
@@ -31,11 +40,14 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[C
     def start(command: str, *options: str) -> subprocess.Popen:
         arguments = [sys.executable, "-m", f"distributed.cli.dask_{command}", "--scheduler-file", "scheduler.json"]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        started.append(subprocess.Popen([*arguments, *options], env=environment, stderr=subprocess.DEVNULL))
+        started.append(
+            subprocess.Popen([*arguments, *options], env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+        )
         return started[-1]
 
     start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1")
+    kind = "--nanny" if nanny else "--no-nanny"
+    options = ("--nthreads", "1", "--no-dashboard", kind, "--host", "127.0.0.1")
     workers = [start("worker", *options) for _ in range(2)]
     deadline = time.monotonic() + 60
     while not (tmp_path / "scheduler.json").is_file():
@@ -45,8 +57,29 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[C
         client.wait_for_workers(2, timeout=60)
         yield client, workers
     for process in started:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # a nanny's worker as well
         process.wait()
+
+
+def misbehave(how: str) -> str:
+    if how == "hang":
+        time.sleep(1000)
+    if how == "exit":
+        os._exit(1)
+    return how
+
+
+@pytest.mark.parametrize("nanny", [True])
+def test_calls_that_hang_or_end_their_workers_are_lost(
+    cluster: tuple[Client, list[subprocess.Popen]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = cluster
+    monkeypatch.setenv("ONEVIEW_SCHEDULER", client.scheduler_info()["address"])
+    monkeypatch.setenv("ONEVIEW_MODEL_SECONDS", "2")
+    calls = [("a",), ("hang",), ("exit",), ("b",)]
+    results = dict(parallel(misbehave, calls, "test"))
+    assert (results[0], results[3]) == ("a", "b")
+    assert [results[n].reason for n in (1, 2)] == ["timeout", "crashed"]
 
 
 def measure(model: str, mesh: Mesh, affine: object, params: str) -> records.Record:

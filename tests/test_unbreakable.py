@@ -20,7 +20,8 @@ from tests.road import STAGES
 ROOT = Path(__file__).parents[1]
 MODELS = {(CHAIR, f"m{i:02}"): box(1, 1, 1 + i / 10) for i in range(30)}
 SIZE = 400  # kB
-KILLS, KILLED = 50, ("catalog", "voxelize", "pack")
+KILLS = int(os.environ.get("ONEVIEW_KILLS", "15"))
+KILLED = ("catalog", "voxelize", "pack")
 
 
 def start(root: Path, folder: Path, workers: int = 2, stages: Sequence[str] = STAGES) -> subprocess.Popen:
@@ -47,7 +48,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 def test_killed_at_any_moment_the_shards_are_the_same(tmp_path: Path) -> None:
-    """SIGKILL at 50 random moments, to the stage alone or with all its workers, whatever their number.
+    """SIGKILL at random moments, to the stage alone or with all its workers, whatever their number.
 
     Rendering, which goes the very way of voxelizing but takes seconds to be imported, is done beforehand.
     """

@@ -67,11 +67,14 @@ def _names(path: Path) -> dict[str, tuple[str, str]]:
     """The challenge's id -> (synset, model id)."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"id", "synsetId", "modelId"} <= set(reader.fieldnames or ()):
-            return {}
-        return {row["id"]: (row["synsetId"].zfill(8), row["modelId"]) for row in reader}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"id", "synsetId", "modelId"} <= set(reader.fieldnames or ()):
+                return {}
+            return {row["id"]: ((row["synsetId"] or "").zfill(8), row["modelId"] or "") for row in reader}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a table of models, got {error}") from error
 
 
 LAYOUT = Layout("core55", np.eye(3), scan, parts, views, grid)

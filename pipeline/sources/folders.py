@@ -9,7 +9,6 @@ Used where no other layout is found in the root.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +18,6 @@ from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, slug
 
 NO_MESHES = {"zip", "xyz"}  # that trimesh counts among its formats of meshes
-_NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes of a file's name, as Python hands them on
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
@@ -31,7 +29,7 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
 
 
 def name(root: Path, location: str) -> tuple[str, str]:
-    """(category, model id) of a location; ids are valid UTF-8, and good names for files."""
+    """(category, model id) of a location; both are good names for files."""
     path, member = tree.split(location)
     inner = [part for part in PurePosixPath(member).parts if part not in ("/", "..")]
     outer = list(PurePosixPath(path).parts)
@@ -41,7 +39,7 @@ def name(root: Path, location: str) -> tuple[str, str]:
             outer = []
     category, *rest = [*outer, *inner] if len(outer + inner) > 1 else [root.resolve().name, *outer, *inner]
     rest[-1] = PurePosixPath(rest[-1]).stem
-    model_id = _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02x}", ".".join(rest))
+    model_id = ".".join(rest)
     return slug(category), model_id if model_id.strip(".") else f"_{model_id}"
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from pipeline.sources import tree
 
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+
 
 @dataclass(frozen=True, order=True)
 class ModelRef:
@@ -30,6 +32,11 @@ class ModelRef:
     mesh: str = ""
     views: str = ""
     grid: str = ""
+
+    def __post_init__(self) -> None:
+        # A file's name may be any bytes, which Python hands on as half surrogates; a model's name is text.
+        readable = _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02x}", self.model_id)
+        object.__setattr__(self, "model_id", readable)
 
     @property
     def extension(self) -> str:

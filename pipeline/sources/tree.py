@@ -77,20 +77,23 @@ def read(root: Path, location: str) -> bytes:
         raise MeshError("unsafe_path", f"expected the name of a zip entry below its zip, got '{member}'")
     with _damage_told():
         archive = _archive(root / path, status.st_mtime_ns, status.st_size)
-        _refuse_large(archive.getinfo(member).file_size)  # which is as much as zipfile will unpack
+        info = archive.getinfo(member)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise MeshError("unreadable", f"expected a stored or deflated zip entry, got type {info.compress_type}")
+        _refuse_large(info.file_size)  # which is as much as zipfile will unpack of these
         return archive.read(member)
 
 
 def stamp(root: Path, location: str) -> tuple[str, float]:
     """What changes when the content does, found without reading it, and the time (s) of the last change.
 
-    Size, time and inode of a file; size and CRC-32 of a zip's entry, which is of the content and has no time (0).
+    Size, times and inode of a file; size and CRC-32 of a zip's entry, which is of the content and has no time (0).
     Raises MeshError and OSError as `read` does.
     """
     path, member = split(location)
     status = os.stat(root / path)
     if not member:
-        return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}", status.st_mtime
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_mtime
     with _damage_told():
         info = _archive(root / path, status.st_mtime_ns, status.st_size).getinfo(member)
     return f"{info.file_size} {info.CRC:08x}", 0.0
@@ -132,7 +135,7 @@ def _members(path: Path) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise ValueError(f"{path}: expected a zip of meshes, got {error}") from error
     if not names:
         raise ValueError(f"{path}: expected a zip of meshes, found no entries")

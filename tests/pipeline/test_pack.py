@@ -142,3 +142,23 @@ def test_nothing_to_pack_is_refused(project: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(ValueError, match=f"pack {CHAIR}: expected models with views and a grid, found none of 10"):
         pack.pack(CHAIR, pack.Params(2), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_with_other_views_than_most_are_rejected(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = records.Archive.shape
+    odd = {"m3": (3, 24, 36)}
+
+    def shape(archive: records.Archive, model_id: str, name: str) -> tuple[int, ...]:
+        return odd.get(model_id) or whole(archive, model_id, name)
+
+    assert whole(records.Archive(records.RENDERS / f"{CHAIR}.zip"), "m3", "views") == (2, 24, 36)
+    monkeypatch.setattr(records.Archive, "shape", shape)
+    pack.pack(CHAIR, pack.Params(1000), tmp_path / "shards", 0.2)
+    with (tmp_path / "shards" / CHAIR / "status.csv").open() as file:
+        table = {row["model_id"]: (row["status"], row["reason"], row["message"]) for row in csv.DictReader(file)}
+    message = "expected views of shape (2, 24, 36), as most of the category, got (3, 24, 36)"
+    assert table["m3"] == ("pack", "shape", message) and table["m4"][0] == "packed"
+    with pytest.raises(ValueError, match=r"pack 03001627: 1 of 9 models rejected \(1 shape\), as m3"):
+        pack.pack(CHAIR, pack.Params(1000), tmp_path / "shards", 0.1)

@@ -50,7 +50,7 @@ def test_bad_calls_are_lost_and_good_ones_are_not(
     results = dict(parallel(misbehave, [(how, tmp_path) for how in ways], "test"))
     assert {ways[n] for n, result in results.items() if result == f"{ways[n]} done"} == {"a", "b", "once", "c"}
     lost = {ways[n]: result for n, result in results.items() if isinstance(result, Lost)}
-    assert lost["segfault"] == Lost("crashed", "expected a result, its worker process died twice")
+    assert lost["segfault"] == Lost("crashed", "expected a result, its worker process died 2 times")
     assert lost["hang in C"] == Lost("timeout", "expected at most 2 s, was stopped then")
     assert lost["eat"].reason == "too_large"
     # A hang is not waited for twice; beside another worker's death it may be started twice.

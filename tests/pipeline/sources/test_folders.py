@@ -13,7 +13,7 @@ import trimesh
 from pipeline import catalog, meshes
 from pipeline.params import Dataset
 from pipeline.sources import find, folders
-from pipeline.sources.layout import slug
+from pipeline.sources.layout import ModelRef, slug
 from tests.pipeline.sources import trees
 
 BALL = trimesh.creation.icosphere(1)
@@ -36,7 +36,8 @@ BALL = trimesh.creation.icosphere(1)
     ],
 )
 def test_names(location: str, expected: tuple[str, str]) -> None:
-    assert folders.name(Path("/data/root"), location) == expected
+    category, model_id = folders.name(Path("/data/root"), location)
+    assert (category, ModelRef(category, model_id, "folders").model_id) == expected
 
 
 @pytest.mark.parametrize("name", ["Sofa & Co.", "$(rm -rf)", "-x", "a/b", "東京", "\udcff"])
