@@ -24,7 +24,7 @@ A system is a module `model/<name>.py` with two classes:
         done, in [0, 1].
     `predict(images)`
         For `images` as above, V from 1 up; deterministic. Occupancy logits (B, R, R, R); or points (B, P, 3); or
-        meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.
+        closed meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.
     `features(images) -> Tensor`, optional
         (B, D) float32, the image encoder's view of the shape, by which shapes can be retrieved.
 """

@@ -51,7 +51,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+from model.layers.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
 
 ATTENTIONS = ("full", "causal", "none")
 FUSIONS = ("mean", "max")

@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+from model.layers.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
 
 FIRST_SIDE = 4  # cells a side that the generator's first layer makes of the latent vector
 CELLS = 64**3  # of the paper's grid, to which the reconstruction error is scaled

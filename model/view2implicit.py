@@ -2,7 +2,7 @@
 
 "Single View to 3D", a course report: section 3.1, the idea of "Occupancy Networks", Lars Mescheder, Michael Oechsle,
 Michael Niemeyer, Sebastian Nowozin, Andreas Geiger, 2018, arXiv:1812.03828. Differences from the report:
- 1. The encoder is not pretrained (`encoders.py`).
+ 1. The encoder is not pretrained (`layers/encoders.py`).
  2. The first layer of the decoder, of features and coordinates together, is written as the sum of one of each: the
     features' half is worked out once an object, not once a point.
  3. Of the points to learn from, a share is near the surface (Gaussian noise around points on it), where uniform ones
@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import check
-from model.encoders import EncoderConfig, EncoderModel, perceptron
-from model.pointloss import some
+from model.layers.blocks import check
+from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
+from model.layers.pointloss import some
 
 CHUNK = 2**16  # points decoded at a time in a prediction: 64 MiB for a hidden layer of 256
 

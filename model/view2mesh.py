@@ -1,7 +1,7 @@
 """View2mesh: from photos to a mesh, by moving the vertices of a sphere.
 
 "Single View to 3D", a course report: section 2.3, its network, and 1.2 and 1.3, its losses. Differences:
- 1. The encoder is not pretrained (`encoders.py`).
+ 1. The encoder is not pretrained (`layers/encoders.py`).
  2. First weights: those of the hidden layers by He et al. 2015 (arXiv:1502.01852), the last layer's so small that the
     first mesh is the sphere, not a crumpled one that smoothing would have to undo.
  3. Predicted vertices that leave the unit cube are moved to its faces.
@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.blocks import check
-from model.encoders import EncoderConfig, EncoderModel, perceptron
-from model.pointloss import chamfer_squared, some
+from model.layers.blocks import check
+from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
+from model.layers.pointloss import chamfer_squared, some
 
 FIRST_STEP = 1e-4  # standard deviation of the last layer's first weights
 

@@ -1,7 +1,7 @@
 """View2points: from photos to a point cloud, by fully connected layers.
 
 "Single View to 3D", a course report: section 2.2, its network, and 1.2, its loss. Differences:
- 1. The encoder is not pretrained (`encoders.py`).
+ 1. The encoder is not pretrained (`layers/encoders.py`).
  2. First weights: those of the hidden layers by He et al. 2015 (arXiv:1502.01852).
  3. Predicted points that leave the unit cube are moved to its faces.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from model.encoders import EncoderConfig, EncoderModel, perceptron
-from model.pointloss import chamfer_squared, some
+from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
+from model.layers.pointloss import chamfer_squared, some
 
 
 @dataclass(frozen=True)

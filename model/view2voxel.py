@@ -1,7 +1,7 @@
 """View2voxel: from photos to a voxel grid, by transposed convolutions.
 
 "Single View to 3D", a course report: section 2.1, its network, and 1.1, its loss. Differences:
- 1. The encoder is not pretrained (`encoders.py`).
+ 1. The encoder is not pretrained (`layers/encoders.py`).
  2. The number of transposed convolutions and their channels are configuration, and with them the grid's size.
  3. Batch normalisation between the transposed convolutions, as in R3D: after 4,000 views of real models a small network
     reached an IoU of 0.27 and 0.26 (two seeds) with it, 0.21 and 0.18 without.
@@ -17,8 +17,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import check, upwards, volumetric
-from model.encoders import EncoderConfig, EncoderModel, perceptron
+from model.layers.blocks import check, upwards, volumetric
+from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 from pipeline.files import atomic_write
 
 CURVES, LIVE = Path("data/curves"), Path("data/dvclive")
-FIRST, LAST = ("samples",), ("val_iou", "val_bce", "lr")
 
 
 class Curves:
@@ -41,7 +40,7 @@ class Curves:
             self.live.end()
 
     def add(self, row: dict[str, float]) -> None:
-        """A row has `samples`, `val_iou`, `val_bce`, `lr` and whatever losses there were."""
+        """A row has `samples`, `lr`, scores `val_...` and whatever losses there were."""
         self.rows.append(row)
         if self.enabled:
             self._write()
@@ -49,9 +48,10 @@ class Curves:
 
     def _write(self) -> None:
         # Losses may come and go over a training: a column for each that ever was, empty where it was not.
-        losses = dict.fromkeys(name for row in self.rows for name in row if name not in FIRST + LAST)
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in ("samples", "lr"))
+        columns = ["samples", *sorted(names, key=lambda name: name.startswith("val_")), "lr"]
         with atomic_write(CURVES / f"{self.system}.csv") as path, path.open("w", newline="") as file:
-            table = csv.DictWriter(file, [*FIRST, *losses, *LAST], lineterminator="\n")
+            table = csv.DictWriter(file, columns, lineterminator="\n")
             table.writeheader()
             table.writerows({k: v if k == "samples" else f"{v:.6g}" for k, v in row.items()} for row in self.rows)
 

@@ -23,15 +23,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path = Path(path)
     with workspace(path.parent, f".{path.name}.", ".tmp") as folder:
         temporary = folder / path.name
-        try:
+        with naming(path):
             yield temporary
-        except OSError as error:
-            if error.errno is None or error.filename is not None:
-                raise
-            raise OSError(error.errno, error.strerror, str(path)) from error
         if path.is_dir() and not path.is_symlink():
             os.replace(path, folder / "old")
         os.replace(temporary, path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Makes an OSError from the block that does not say which file it is about name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, naming
 
 
 class Journal:
@@ -26,12 +26,14 @@ class Journal:
 
     def add(self, key: str, values: list[str]) -> None:
         self.values[key] = values
-        self._write(self._file, key)
-        self._file.flush()
+        with naming(self.path):
+            self._write(self._file, key)
+            self._file.flush()
 
     def close(self) -> None:
         """Leaves one line a key, and none of other versions."""
-        self._file.close()
+        with naming(self.path):
+            self._file.close()
         with atomic_write(self.path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for key in self.values:
                 self._write(file, key)

@@ -24,7 +24,7 @@ import joblib
 
 from pipeline import machine
 from pipeline.command import progress
-from pipeline.files import workspace
+from pipeline.files import naming, workspace
 
 MARKS = Path("data/cache/running")
 BEGUN, CHANCES = "begun", 2  # the line that a call leaves in its mark; how many workers may die of it
@@ -137,8 +137,9 @@ def _limited(
     mark = marks / str(index)
     if lost := _lost(mark, seconds):  # Dask makes a call again by itself when its worker died
         return index, lost
-    with mark.open("a", encoding="utf-8") as file, _memory(gigabytes):
-        print(BEGUN, file=file, flush=True)
+    with mark.open("ab", buffering=0) as file, _memory(gigabytes):
+        with naming(mark):
+            file.write(f"{BEGUN}\n".encode())
         # Ends the process from a thread that needs no GIL, and so from within C code too, and says so in the mark.
         faulthandler.dump_traceback_later(seconds, exit=True, file=file)
         try:

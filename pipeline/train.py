@@ -3,9 +3,9 @@
     python -m pipeline.train r3d
 
 Reads `data/shards/` and, for the entry of `systems:`, its network in model/. Writes `data/checkpoints/<system>.pt`,
-the weights with the best validation IoU (`checkpoints.py` says what is in it), and `data/curves/<system>.csv`, a row
-a validation: samples seen, the mean of each training loss since the row before, val_iou, val_bce and lr. DVCLive,
-where it is installed, gets the same rows.
+the weights that did best in validation (`checkpoints.py` says what is in it), and `data/curves/<system>.csv`, a row a
+validation: samples seen, the mean of each training loss since the row before, the scores of `validation.py` and lr.
+DVCLive, where it is installed, gets the same rows.
 
 Order of the samples, noise and learning rate are functions of the seed and the step alone. A stopped run therefore
 needs little to go on where it was and to end with the weights of an undisturbed one: network, optimizers, step. They
@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import model
-from pipeline import batches, checkpoints, order, updates, validation, views
+from pipeline import batches, checkpoints, order, predictions, updates, validation, views
 from pipeline.batches import make_batch
 from pipeline.checkpoints import CHECKPOINTS
 from pipeline.command import progress, run
@@ -110,7 +110,8 @@ def main() -> None:
     trainer = Trainer(launch(params.precision), system, module, config, params, categories)
     best = trainer.train()
     if trainer.fabric.is_global_zero:
-        print(f"{CHECKPOINTS / system}.pt: val_iou {best['val_iou']:.4f} at {best['samples']:,} samples")
+        name = validation.SCORES[trainer.network.output][0]
+        print(f"{CHECKPOINTS / system}.pt: {name} {best[name]:.4f} at {best['samples']:,} samples")
 
 
 def configured(system: str) -> tuple[ModuleType, Any]:
@@ -139,7 +140,7 @@ class State:
 
     Attributes:
         step: steps done.
-        best: the checkpoint with the best validation IoU so far.
+        best: the checkpoint that did best in validation so far.
         rows: of the curves.
         sums: name of a loss -> its sum and count since the last row.
     """
@@ -186,6 +187,8 @@ class Trainer:
         torch.manual_seed(params.seed)
         self.network = module.Model(config)
         wanted = {*self.network.targets, *model.maps(config)}
+        if self.network.output != "occupancy":
+            wanted.add("points")  # to validate with
         stored = ShardDataset(SHARDS, categories, "train").groups
         together = {"train": min(getattr(config, "views", 1), stored), "val": 1}
         self.data = {
@@ -226,7 +229,7 @@ class Trainer:
             bar.write(f"{samples:,} samples: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
             if variety < COLLAPSED and state.step * 4 > params.steps:
                 bar.write(f"warning: predictions differ {variety:.1%} as much as the shapes do; the network collapsed")
-        if not state.best or scores["val_iou"] > state.best["val_iou"]:
+        if not state.best or validation.better(self.network.output, scores, state.best):
             weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
             state.best = {**self.about, "samples": samples, **scores, "state": weights}
             self._publish()
@@ -276,7 +279,7 @@ class Trainer:
     def _key(self, module: ModuleType) -> str:
         """Hash of all that decides what is trained."""
         networks = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "model"]
-        modules = (module, *networks, batches, order, updates, validation, views, sys.modules[__name__])
+        modules = (module, *networks, batches, order, predictions, updates, validation, views, sys.modules[__name__])
         code = [Path(str(m.__file__)) for m in modules]
         data = {split: dataset.fingerprint for split, dataset in self.data.items()}
         machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]

@@ -23,6 +23,7 @@ SYSTEMS = [f"model/{path.name}" for path in (ROOT / "model").glob("*.py") if "cl
 # work is spread, how files are written.
 PLUMBING = {
     "pipeline/__init__.py",
+    "model/layers/__init__.py",
     "pipeline/command.py",
     "pipeline/params.py",
     "pipeline/files.py",

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from model import blocks, r3d
+from model import r3d
 from model.distances import iou
+from model.layers import blocks
 from tests.model.boxes import boxes, overfit
 from tests.model.learning import learn
 

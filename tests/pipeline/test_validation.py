@@ -2,17 +2,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import log
+from typing import Any
 
 import pytest
 import torch
+import trimesh
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from pipeline.validation import validate
+from pipeline.validation import POINTS, better, validate
 
 
 class Echo(nn.Module):
-    """Predicts the logits that it is given as images."""
+    """Predicts what it is given as images."""
+
+    def __init__(self, output: str = "occupancy"):
+        super().__init__()
+        self.output = output
 
     def predict(self, images: Tensor) -> Tensor:
         assert not self.training
@@ -64,3 +70,73 @@ def test_variety_is_that_of_the_predictions_against_that_of_the_shapes() -> None
     # and in 4/4, 3/4, 3/4, 2/4, 2/4, 1/4, 1/4 of the shapes.
     predicted, true = 1 - (3 + 2 * 0.25) / (3 + 2 * 0.75), 1 - (2.75 / (8 - 2.75))
     assert half == pytest.approx(predicted / true)
+
+
+FACES = torch.from_numpy(trimesh.creation.box().faces)
+
+
+def cube(side: float) -> trimesh.Trimesh:
+    return trimesh.creation.box((side,) * 3)
+
+
+def surface(side: float, seed: int = 0) -> Tensor:
+    """(5000, 3) on a cube at the origin."""
+    return torch.from_numpy(trimesh.sample.sample_surface(cube(side), 5000, seed=seed)[0]).float()
+
+
+def solid(side: float, resolution: int = 32) -> Tensor:
+    centres = (torch.arange(resolution) + 0.5) / resolution - 0.5
+    inside = centres.abs() < side / 2
+    return (inside[:, None, None] & inside[None, :, None] & inside[None, None, :]).float()
+
+
+class Given(Echo):
+    """Predicts what it was made with."""
+
+    def __init__(self, output: str, prediction: Any):
+        super().__init__(output)
+        self.prediction = prediction
+
+    def predict(self, images: Tensor) -> Any:
+        return self.prediction
+
+
+def cloud_scores(network: nn.Module, *sides: float) -> dict[str, float]:
+    batch = {
+        "images": torch.zeros(len(sides), 1, 1, 4, 4),
+        "occupancy": torch.stack([solid(side) for side in sides]),
+        "points": torch.stack([surface(side) for side in sides]),
+    }
+    return validate(Fabric(accelerator="cpu", devices=1), network, [batch], 0.5, 32)
+
+
+def test_points_are_scored_by_their_distance() -> None:
+    found = cloud_scores(Given("points", torch.stack([surface(0.5, 1)] * 2)), 0.5, 0.8)
+    truths = [surface(side)[::2] for side in (0.5, 0.8)]
+    assert len(truths[0]) == POINTS
+    distances = [torch.cdist(surface(0.5, 1), truth) for truth in truths]
+    expected = [(d.min(1).values.mean() + d.min(0).values.mean()).item() for d in distances]
+    assert set(found) == {"val_chamfer", "variety"}
+    assert found["val_chamfer"] == pytest.approx(sum(expected) / 2, rel=1e-4)
+    assert found["variety"] == 0  # the same prediction for two shapes
+
+
+def test_meshes_are_scored_by_distance_and_by_what_they_enclose() -> None:
+    vertices = [torch.from_numpy(cube(side).vertices).float() for side in (0.5, 0.75)]
+    found = cloud_scores(Given("mesh", [(v, FACES) for v in vertices]), 0.5, 0.5)
+    assert found["val_iou"] == pytest.approx((1 + (16 / 24) ** 3) / 2)
+    assert 0.01 < found["val_chamfer"] < 0.3
+
+
+def test_what_is_not_finite_has_the_worst_scores() -> None:
+    broken = [(torch.full((8, 3), torch.nan), FACES)]
+    found = cloud_scores(Given("mesh", broken), 0.5)
+    assert found["val_iou"] == 0 and found["val_chamfer"] == pytest.approx(2 * 3**0.5)
+    assert cloud_scores(Given("points", broken[0][0][None]), 0.5)["val_chamfer"] == pytest.approx(2 * 3**0.5)
+
+
+def test_what_is_better_depends_on_the_output() -> None:
+    low, high = {"val_iou": 0.1, "val_chamfer": 0.1}, {"val_iou": 0.2, "val_chamfer": 0.2}
+    assert better("occupancy", high, low) and not better("occupancy", low, high)
+    for output in ("points", "mesh"):
+        assert better(output, low, high) and not better(output, high, low) and not better(output, low, low)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model import create, view2implicit, view2mesh, view2points, view2voxel
-from model.encoders import EncoderConfig, EncoderModel, ResidualBlock, perceptron, residual_encoder
+from model.layers.encoders import EncoderConfig, EncoderModel, ResidualBlock, perceptron, residual_encoder
 from tests.model.boxes import ENCODER, boxes, linear, parameters, small_encoder, total_loss
 
 SMALL: dict[ModuleType, dict[str, Any]] = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from model import pointloss
-from model.pointloss import all_pairs_nearest, chamfer_squared, nearest, some
+from model.layers import pointloss
+from model.layers.pointloss import all_pairs_nearest, chamfer_squared, nearest, some
 
 
 def clouds(a: int = 70, b: int = 90) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import check
+from model.layers.blocks import check
 
 
 @dataclass(frozen=True)
