@@ -22,7 +22,7 @@ setup: .venv/ready ## make .venv with every dependency at its locked version
 
 demo: setup ## run the whole pipeline on the embedded data, show the metrics, say where the pictures are
 	@$(IN_VENV) dvc repro
-	$(IN_VENV) dvc metrics show
+	$(IN_VENV) dvc metrics show data/metrics/*/overall.json
 	printf '\nPictures:\n'
 	find data/report -name '*.png' -o -name '*.html' | sort | sed 's/^/  /'
 
@@ -36,7 +36,7 @@ check: setup ## lint, formatting and types
 
 bench: setup ## measure everything against its peers; ROOT=/data/ShapeNetCore.v2 for other meshes than the embedded ones
 	@[ $(ROOT) != data/raw ] || $(IN_VENV) dvc repro --quiet synthesize
-	for name in voxelize render preprocess; do $(IN_VENV) benchmarks.$$name --root $(ROOT); done
+	for name in voxelize render preprocess metrics; do $(IN_VENV) benchmarks.$$name --root $(ROOT); done
 	for name in loader catalogue; do $(IN_VENV) benchmarks.$$name; done
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions

@@ -25,8 +25,8 @@ A system is a module `model/<name>.py` with two classes:
     `predict(images)`
         For `images` as above, V from 1 up; deterministic. Occupancy logits (B, R, R, R); or points (B, P, 3); or
         closed meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.
-    `features(images) -> Tensor`, optional
-        (B, D) float32, the image encoder's view of the shape, by which shapes can be retrieved.
+    `features(images) -> Tensor`
+        (B, D) float32, the image encoder's view of the shape: what is alike in it is looked up as a baseline.
 """
 
 from __future__ import annotations

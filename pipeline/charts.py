@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -22,51 +24,73 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-SYSTEM, MEAN_SHAPE = "#e08a1e", "#8f9bab"
+SYSTEM, FIXED = "#e08a1e", "#8f9bab"
+VALIDATION = {"val_iou": "validation IoU", "val_chamfer": "validation Chamfer distance"}
+ABREAST = 3  # at most
 
 
-def charts(curves: list[dict[str, str]], sweep: list[dict[str, str]]) -> str:
-    """An <svg> of validation IoU and losses over training samples, and of validation IoU over thresholds.
+def charts(curves: list[dict[str, str]], sweep: list[dict[str, str]], views: list[dict[str, str]]) -> str:
+    """An <svg> of validation scores and losses over training samples, and of what else there is to draw.
 
     Args:
         curves: rows of data/curves/<system>.csv; a loss is any column without a place of its own, blank cells are
             left out.
-        sweep: rows of data/scores/<system>/thresholds.csv.
+        sweep: rows of data/scores/<system>/thresholds.csv, none of a system without a threshold.
+        views: rows of data/views/<system>.csv, drawn where there are several.
     """
+    drawn: list[Callable[[Axes], None]] = [
+        partial(learning, rows=curves, score=s) for s in VALIDATION if s in curves[0]
+    ]
+    drawn.append(partial(losses, rows=curves))
+    drawn += [partial(thresholds, rows=sweep)] if sweep else []
+    drawn += [partial(more_views, rows=views)] if len(views) > 1 else []
+    lines = -(-len(drawn) // ABREAST)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        learning(left, curves)
-        losses(middle, curves)
-        thresholds(right, sweep)
+        figure = Figure(figsize=(9.6, 2.9 * lines), layout="constrained")
+        places = figure.subplots(lines, -(-len(drawn) // lines), squeeze=False).ravel()
+        for draw, axes in zip(drawn, places, strict=False):
+            draw(axes)
+        for axes in places[len(drawn) :]:
+            axes.set_axis_off()
         content = io.StringIO()
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return content.getvalue()[content.getvalue().index("<svg") :]
 
 
-def learning(axes: Axes, curves: list[dict[str, str]]) -> None:
-    axes.plot(*series(curves, "samples", "val_iou"), color=SYSTEM, marker=".")
-    axes.set(title="validation IoU", xlabel="training samples", ylim=(0, None))
+def learning(axes: Axes, rows: list[dict[str, str]], score: str) -> None:
+    axes.plot(*series(rows, "samples", score), color=SYSTEM, marker=".")
+    axes.set(title=VALIDATION[score], xlabel="training samples", ylim=(0, None))
 
 
-def losses(axes: Axes, curves: list[dict[str, str]]) -> None:
-    for name in curves[0]:
-        x, y = series(curves, "samples", name)
-        if name not in ("samples", "val_iou", "lr") and max(y, default=0) > 0:
+def losses(axes: Axes, rows: list[dict[str, str]]) -> None:
+    for name in rows[0]:
+        x, y = series(rows, "samples", name)
+        if name not in ("samples", "lr", *VALIDATION) and max(y, default=0) > 0:
             y = [value if value > 0 else math.nan for value in y]  # a part that rests has no loss
             axes.plot(x, y, marker=".", linestyle="--" if name == "val_bce" else "-", label=name)
     axes.set(title="losses", xlabel="training samples", yscale="log")
     axes.legend(fontsize=7)
 
 
-def thresholds(axes: Axes, sweep: list[dict[str, str]]) -> None:
-    for name, label, colour in (
-        ("val_iou", "system", SYSTEM),
-        ("mean_shape_val_iou", "mean shape", MEAN_SHAPE),
-    ):
-        axes.plot(*series(sweep, "threshold", name), color=colour, label=label)
+def thresholds(axes: Axes, rows: list[dict[str, str]]) -> None:
+    axes.plot(*series(rows, "threshold", "val_iou"), color=SYSTEM)
     axes.set(title="validation IoU by threshold", xlabel="threshold", xlim=(0, 1), ylim=(0, None))
-    axes.legend()
+
+
+def more_views(axes: Axes, rows: list[dict[str, str]]) -> None:
+    """With 95 % intervals."""
+    of_grids = {"iou": ("at the tuned threshold", SYSTEM), "iou_0.4": ("at 0.4", FIXED)}
+    shown = of_grids if "iou" in rows[0] else {"chamfer_unsquared": ("", SYSTEM)}
+    for score, (label, colour) in shown.items():
+        x, y = series(rows, "views", score)
+        low, high = (series(rows, "views", f"{score}_{end}")[1] for end in ("low", "high"))
+        axes.plot(x, y, color=colour, marker=".", label=label)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    title = "IoU" if "iou" in rows[0] else "Chamfer distance"
+    axes.set(title=f"test {title} by views of a shape", xlabel="views", ylim=(0, None))
+    axes.set_xticks(x)
+    if len(shown) > 1:
+        axes.legend()
 
 
 def series(rows: list[dict[str, str]], x: str, y: str) -> tuple[list[float], list[float]]:

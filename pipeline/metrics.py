@@ -1,65 +1,62 @@
-"""Stage metrics: how good a trained system is, on every view of the test split.
+"""Stage metrics: how good a trained system is on the test split, and how good its encoder is at looking shapes up.
 
     python -m pipeline.metrics r3d
 
-Reads data/checkpoints/<system>.pt and data/shards/. Writes data/metrics/<system>/, which `dvc metrics show`
-prints: `overall.json` and one file a category; and data/scores/<system>/: `samples.csv`, the score of every
-view, and `thresholds.csv`, the sweep by which the threshold was chosen.
+Reads data/checkpoints/<system>.pt, data/shards/ and data/neighbours.csv. Writes scores and metrics of `<system>`, and
+of `<system>_retrieval`, which answers a view with the shape of the training view whose features are nearest; where,
+says `figures.py`. And data/views/<system>.csv, what more views of a shape are worth to a system that was trained on
+several: a row for each of 1, 2, 3, 5, 10 and 20 that the shards have.
 
-    iou                 |X and Y| / |X or Y| of the solid grids at the system's resolution; X is what is
-                        predicted with a probability above `threshold`, Y the truth
-    chamfer_unsquared   mean_x min_y |x - y| + mean_y min_x |y - x|, Euclidean, not squared, in the unit cube,
-                        where the longest side of every shape is 15/16; x on the marching cubes of the
-                        prediction at `threshold`, y the shard's points on the true surface
+Scores of a sample, a view of a test model:
+
+    iou                 |X and Y| / |X or Y| of the solid grids at the system's resolution; X is what is predicted
+                        with a probability above the threshold, or what a predicted mesh encloses; Y the truth
     threshold           tuned on the validation split, where it maximises the mean IoU
-    mean_shape_*        the same for one answer to every view, the mean of all training shapes, at a threshold
-                        of its own: what is scored without a look at the picture
-    samples, models     views scored, and the shapes that they show
-    failures            predictions with no cell above the threshold, or with a value that is not finite;
-                        they count as an empty grid, with 2 sqrt(3), the unit cube's diagonal both ways
-    split               who says which models are in the test split: a list of the field with the first digits of its
-                        hash, as `all.csv:0a1b2c3d`, or `hash` (see `splits.py`)
-    split_sha256        first 8 digits of the hash of the sorted `synset/model_id` lines of the scored models:
-                        scores are comparable where it is equal
+    iou_0.4, iou_0.5    the same at these thresholds
+    iou_32              at the threshold, both grids reduced to 32^3, a cell full where any part is: what systems of
+                        different resolutions are compared by
+    log_loss            cross-entropy of a cell, mean over the grid, in nats
+    chamfer_..., f_score_..., precision_..., recall_...
+                        of points on the predicted surface, marching cubes of the probabilities at the threshold, and
+                        the points of the shard, on the true mesh (`model/clouds.py`)
+    cubes_...           the same against as many points on the marching cubes of the true grid
+    normal_consistency  against these as well, as grids are seen from outside, and meshes in any winding
+    emd                 earth mover's distance of `matched` points of both, exact (`model/matching.py`)
+    pix3d_..., r2n2_..., r3d_...
+                        by published protocols (`protocols.py`)
 
-Means are over samples; every model has the same number of views.
+A prediction without a surface, or with a value that is not finite, fails: it is counted, and has the worst of each
+score (`BOUNDS` in `model/clouds.py`). Points have no grid and so no IoU. EMD and `pix3d` are of the first view of a
+model, `r3d` is of 30 images; these three need SciPy, and are left out where there is none.
+
+Figures are means over samples with 95 % intervals over shapes (`statistics.py`), and are comparable where
+`split_sha256`, a hash of the scored models' names, is equal.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from model import maps
-from pipeline.batches import grids
-from pipeline.categories import category
 from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.command import run
+from pipeline.figures import Facts, facts, mean_curve, rows_of, summary, write
 from pipeline.files import atomic_write
 from pipeline.machine import device
+from pipeline.neighbours import packed_grids
 from pipeline.params import Dataset, load
-from pipeline.scoring import (
-    METRICS,
-    SCORES,
-    THRESHOLDS,
-    Score,
-    Scorer,
-    batches,
-    best_threshold,
-    one_a_model,
-    sample_key,
-)
-from pipeline.shards import SHARDS, ShardDataset, split_sha256
+from pipeline.retrieval import lookups, nearest_models
+from pipeline.scoring import BRIEF, Scorer, best_threshold, some_views, system_answers
+from pipeline.shards import SHARDS, ShardDataset
+from pipeline.tables import write_csv
+
+VIEWS, COUNTS = Path("data/views"), (1, 2, 3, 5, 10, 20)
 
 
 @dataclass(frozen=True)
@@ -69,125 +66,114 @@ class Params:
     Attributes:
         seed: of the points on predicted surfaces.
         points: points on a predicted surface.
+        matched: how many of them the earth mover's distance is of.
+        views: of a test model that are scored, the first ones; all where there are fewer.
         batch_size: views predicted together.
     """
 
     seed: int
     points: int
+    matched: int
+    views: int
     batch_size: int
 
     def __post_init__(self) -> None:
-        for name, smallest in (("seed", 0), ("points", 1), ("batch_size", 1)):
+        for name, smallest in (("seed", 0), ("points", 1), ("matched", 1), ("views", 1), ("batch_size", 1)):
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name}: expected at least {smallest}, got {getattr(self, name)}")
 
 
-def evaluate(system: str, params: Params, categories: Sequence[str]) -> None:
-    """Scores a trained system and the mean shape, and writes the files named above.
+class Evaluation:
+    """A trained system and the splits that it is measured on.
+
+    Args:
+        system: entry of `systems:`.
+        params: section `metrics`.
+        categories: synsets to read.
 
     Raises:
-        ValueError: the checkpoint or the shards of a split are missing or unusable.
+        ValueError: the checkpoint, the shards of a split or the neighbours are missing or unusable.
     """
-    model, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
-    train = ShardDataset(SHARDS, categories, "train")
-    val = ShardDataset(SHARDS, categories, "val", targets=("occupancy", *maps(config)))
-    test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", "points", *maps(config)))
-    scorer = Scorer(config.image_size, config.resolution, params.points, params.seed, params.batch_size)
-    mean = mean_occupancy(train, config.resolution, params.batch_size).to(device())
 
-    def of_system(images: Tensor) -> Tensor:
-        return model.predict(images).float().sigmoid()
+    def __init__(self, system: str, params: Params, categories: Sequence[str]):
+        self.system, self.params, self.categories = system, params, categories
+        self.network, self.config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
+        self.test = self.split("test")
+        self.known: Facts = facts(self.test)
 
-    def of_mean_shape(images: Tensor) -> Tensor:
-        return mean.expand(len(images), *mean.shape)
+    def write(self) -> None:
+        """Everything that the module names."""
+        threshold, curve = self.tuned()
+        items = some_views(self.test, self.params.views)
+        scores = self.scorer(self.test)(self.answers(self.test, items, "test"), 0.5 if threshold is None else threshold)
+        rows = rows_of(self.test, scores, self.known)
+        curves = None if curve is None else {"val_iou": curve, "test_iou": mean_curve(scores)}
+        overall = write(self.system, rows, self.test.split_source, threshold, curves)
+        print(f"{self.system}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
+        self.write_views(0.5 if threshold is None else threshold, rows)
+        self.write_retrieval(items)
 
-    curve = scorer.sweep(of_system, val, range(len(val)), f"metrics {system}, threshold")
-    mean_curve = scorer.sweep(of_mean_shape, val, one_a_model(val), "mean shape, threshold")
-    threshold, mean_threshold = best_threshold(curve), best_threshold(mean_curve)
-    scores = scorer.scores(of_system, threshold, test, range(len(test)), f"metrics {system}")
-    # It is the same for all views of a model.
-    mean_scores = scorer.scores(of_mean_shape, mean_threshold, test, one_a_model(test), "mean shape")
-    rows = [row(sample_key(test, item), score, mean_scores[item // test.groups]) for item, score in enumerate(scores)]
-    write_scores(SCORES / system, rows, curve, mean_curve)
-    settings = {"threshold": threshold, "split": test.split_source}
-    write_metrics(METRICS / system, rows, settings)
-    figures = ", ".join(f"{name} {value}" for name, value in summary(rows, settings).items())
-    print(f"metrics {system}: {figures}", flush=True)
+    def tuned(self) -> tuple[float | None, np.ndarray | None]:
+        """The threshold that is best on the validation split, and the curve; None of what has no probabilities."""
+        if self.network.output != "occupancy":
+            return None, None
+        val = self.split("val")
+        items = some_views(val, self.params.views)
+        curve = self.scorer(val).curve(self.answers(val, items, "threshold"))
+        return best_threshold(curve), curve
 
+    def write_retrieval(self, items: Sequence[int]) -> None:
+        """Scores of looking up, at the shards' own resolution."""
+        train, name = self.split("train"), f"{self.system}_retrieval"
+        features, size = self.network.features, self.config.image_size
+        found = nearest_models(features, size, train, self.test, items, self.params.batch_size, name)
+        side = self.test.resolution
+        answers = lookups(self.test, found, packed_grids(train, side), side, name)
+        scores = self.scorer(self.test, side)(answers, 0.5)
+        models = {item: train.models[index] for item, index in found.items()}
+        overall = write(name, rows_of(self.test, scores, self.known, models), self.test.split_source, 0.5)
+        print(f"{name}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
 
-def mean_occupancy(dataset: ShardDataset, resolution: int, batch_size: int) -> Tensor:
-    """(R, R, R) float32: the share of the models of a split that fill each cell."""
-    total = torch.zeros(resolution, resolution, resolution)
-    for raw in batches(dataset, one_a_model(dataset), batch_size):
-        total += grids(raw["occupancy"], resolution).sum(0)
-    return total / len(dataset.models)
+    def write_views(self, threshold: float, rows: list[dict[str, Any]]) -> None:
+        """How the scores of BRIEF depend on the number of views; each view of a model is in one group."""
+        trained = getattr(self.config, "views", 1)
+        table = [self.of_views(1, rows)]
+        for count in COUNTS[1:] if trained > 1 else ():
+            if count <= self.test.groups:
+                data = self.split("test", count)
+                answers = self.answers(data, range(len(data)), f"{count} views")
+                scores = self.scorer(data)(answers, threshold, brief=True)
+                found = rows_of(data, {item: values | {"failed": 0} for item, values in scores.items()}, self.known)
+                table.append(self.of_views(count, found))
+        with atomic_write(VIEWS / f"{self.system}.csv") as temporary:
+            write_csv(temporary, table)
 
+    def of_views(self, count: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        row: dict[str, Any] = {"views": count, "samples": len(rows)}
+        for line in summary(rows):
+            if line["score"] in BRIEF:
+                name = line["score"]
+                row |= {name: line["mean"], f"{name}_low": line["low"], f"{name}_high": line["high"]}
+        return row
 
-def row(key: tuple[str, str, int], score: Score, mean_score: Score) -> dict[str, Any]:
-    """A row of samples.csv."""
-    return {
-        "synset": key[0],
-        "model_id": key[1],
-        "view": key[2],
-        "iou": round(score.iou, 6),
-        "chamfer_unsquared": round(score.chamfer_unsquared, 6),
-        "failed": int(score.failed),
-        "mean_shape_iou": round(mean_score.iou, 6),
-        "mean_shape_chamfer_unsquared": round(mean_score.chamfer_unsquared, 6),
-    }
+    def split(self, name: str, views: int = 1) -> ShardDataset:
+        wanted = ("occupancy", "points", *maps(self.config))
+        return ShardDataset(SHARDS, self.categories, name, views, wanted)
 
+    def scorer(self, dataset: ShardDataset, resolution: int = 0) -> Scorer:
+        params = self.params
+        side = resolution or self.config.resolution
+        return Scorer(dataset, side, params.points, params.matched, params.seed, params.views)
 
-def summary(rows: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a set of samples, as `dvc metrics show` prints them, with the settings that they hold for."""
-    models = {(r["synset"], r["model_id"]) for r in rows}
-
-    def mean(name: str) -> float:
-        return round(math.fsum(r[name] for r in rows) / len(rows), 5)
-
-    return {
-        "iou": mean("iou"),
-        "mean_shape_iou": mean("mean_shape_iou"),
-        "chamfer_unsquared": mean("chamfer_unsquared"),
-        "mean_shape_chamfer": mean("mean_shape_chamfer_unsquared"),
-        "samples": len(rows),
-        "models": len(models),
-        "failures": sum(r["failed"] for r in rows),
-        **settings,
-        "split_sha256": split_sha256(models)[:8],
-    }
-
-
-def write_metrics(folder: Path, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-    """`overall.json` and one file a category."""
-    groups = {"overall": rows}
-    for synset in sorted({r["synset"] for r in rows}):
-        groups[category(synset)] = [r for r in rows if r["synset"] == synset]
-    with atomic_write(folder) as temporary:
-        temporary.mkdir()
-        for name, members in groups.items():
-            text = json.dumps(summary(members, settings), indent=2)
-            (temporary / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def write_scores(folder: Path, rows: list[dict[str, Any]], curve: np.ndarray, mean_curve: np.ndarray) -> None:
-    """`samples.csv` and `thresholds.csv`."""
-    sweep = [
-        {"threshold": f"{t:.2f}", "val_iou": f"{a:.6f}", "mean_shape_val_iou": f"{b:.6f}"}
-        for t, a, b in zip(THRESHOLDS.tolist(), curve, mean_curve, strict=True)
-    ]
-    with atomic_write(folder) as temporary:
-        temporary.mkdir()
-        for name, table in (("samples", rows), ("thresholds", sweep)):
-            with (temporary / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(table)
+    def answers(self, dataset: ShardDataset, items: Sequence[int], what: str) -> Any:
+        label = f"metrics {self.system}, {what}"
+        return system_answers(self.network, self.config, dataset, items, self.params.batch_size, label)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system", help="an entry of `selected_systems` in params.yaml")
-    evaluate(parser.parse_args().system, load("metrics", Params), load("dataset", Dataset).categories)
+    Evaluation(parser.parse_args().system, load("metrics", Params), load("dataset", Dataset).categories).write()
 
 
 if __name__ == "__main__":

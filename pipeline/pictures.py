@@ -12,37 +12,41 @@ AZIMUTH_DEG, ELEVATION_DEG, DISTANCE = 35.0, 25.0, 2.5  # where shapes are looke
 MARGIN = 1.15  # around the true shape; what is reconstructed far outside of it is cut off
 SAMPLES = 3  # rays per pixel and axis
 SKY_RAYS, SKY_REACH = 12, 0.4  # rays per ray that look for shade, and how far off what throws it may be
-CELL = 224, 168  # width and height of a picture in the sheet
-CAPTION, GAP, HEADER = 232, 14, 44
+DOT = 0.015  # radius of a point of a cloud
+CELL = 200, 150  # width and height of a picture in the sheet
+CAPTION, GAP, HEADER = 214, 12, 40
 TALL = 6  # rows that a sheet of one column may have
+ABREAST = 4  # pictures in a row of a gallery
 INK, FAINT, LINE = (32, 36, 42), (122, 130, 140), (226, 229, 233)
-TRUE_COLOUR, PREDICTED_COLOUR = (0.62, 0.68, 0.76), (0.93, 0.68, 0.38)
+TRUE_COLOUR, PREDICTED_COLOUR, FOUND_COLOUR = (0.62, 0.68, 0.76), (0.93, 0.68, 0.38), (0.66, 0.74, 0.58)
+COLUMNS = "photo", "true shape", "reconstruction", "nearest image's shape"
 
 Surface = tuple[np.ndarray, np.ndarray]  # vertices (N, 3), faces (M, 3)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the sheet: a photo as large as CELL, (H, W) uint8, two surfaces (maybe empty), lines of text."""
+    """One line of the sheet: a photo as large as CELL, (H, W) uint8, surfaces (maybe empty), lines of text."""
 
     photo: np.ndarray
     truth: Surface
     prediction: Surface
+    found: Surface
     caption: tuple[str, ...]
 
 
 def contact_sheet(rows: list[Row]) -> Image.Image:
-    """Photo, true shape and reconstruction of every row, both shapes from one camera and in one light.
+    """COLUMNS of every row, all shapes from one camera and in one light.
 
     More rows than TALL are set in two columns, the first half on the left.
     """
     columns = 1 if len(rows) <= TALL else 2
     tall = -(-len(rows) // columns)
-    width = CAPTION + 3 * (CELL[0] + GAP) + GAP
+    width = CAPTION + len(COLUMNS) * (CELL[0] + GAP) + GAP
     sheet = Image.new("RGB", (columns * width, HEADER + tall * (CELL[1] + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     for column in range(columns):
-        for place, title in enumerate(("photo", "true shape", "reconstruction")):
+        for place, title in enumerate(COLUMNS):
             middle = column * width + CAPTION + GAP + place * (CELL[0] + GAP) + CELL[0] / 2
             draw.text((middle, HEADER / 2), title, INK, font(17), anchor="mm")
     for index, row in enumerate(rows):
@@ -55,12 +59,27 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, left: int, top: int) -> None:
     rays = camera_rays(row.truth[0])
-    truth, prediction = shaded(row.truth, rays, TRUE_COLOUR), shaded(row.prediction, rays, PREDICTED_COLOUR)
-    for place, picture in enumerate((Image.fromarray(row.photo), truth, prediction)):
+    coloured = (row.truth, TRUE_COLOUR), (row.prediction, PREDICTED_COLOUR), (row.found, FOUND_COLOUR)
+    pictures = [shaded(surface, rays, colour) for surface, colour in coloured]
+    for place, picture in enumerate([Image.fromarray(row.photo), *pictures]):
         sheet.paste(picture, (left + CAPTION + GAP + place * (CELL[0] + GAP), top + GAP // 2))
     for line, text in enumerate(row.caption):
-        ink, size = (INK, 19) if line == 0 else (INK if line < 3 else FAINT, 15)
-        draw.text((left + GAP, top + 20 + 26 * line), text, ink, font(size))
+        ink, size = (INK, 17) if line == 0 else (INK if line < 3 else FAINT, 14)
+        draw.text((left + GAP, top + 10 + 21 * line + 2 * (line > 0)), text, ink, font(size))
+
+
+def gallery(surfaces: list[Surface], captions: list[str]) -> Image.Image:
+    """Surfaces, not all of them empty, in rows of ABREAST at one scale, each with its caption below."""
+    rays = camera_rays(np.concatenate([vertices for vertices, _ in surfaces]))
+    width, height = CELL[0] + GAP, CELL[1] + HEADER
+    rows = -(-len(surfaces) // ABREAST)
+    sheet = Image.new("RGB", (min(len(surfaces), ABREAST) * width, rows * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (surface, caption) in enumerate(zip(surfaces, captions, strict=True)):
+        left, top = index % ABREAST * width, index // ABREAST * height
+        sheet.paste(shaded(surface, rays, PREDICTED_COLOUR), (left + GAP // 2, top))
+        draw.text((left + width / 2, top + CELL[1] + HEADER / 2), caption, INK, font(15), anchor="mm")
+    return sheet
 
 
 def camera_rays(vertices: np.ndarray) -> np.ndarray:
@@ -99,12 +118,24 @@ def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float
     face, (u, v) = found["primitive_ids"][hit], found["primitive_uvs"][hit].T
     weights = np.stack([1 - u - v, u, v], axis=1)
     normal = unit((vertex_normals(surface)[faces[face]] * weights[..., None]).sum(1))
+    # Meshes that cut through themselves show inner sides and folds, where an average of normals may point inwards.
+    side = found["primitive_normals"][hit]
+    side = -side * np.sign((side * rays[hit][:, 3:]).sum(1, keepdims=True))
+    normal = np.where((normal * side).sum(1, keepdims=True) < 0, side, normal)
     point = rays[hit][:, :3] + found["t_hit"][hit, None] * rays[hit][:, 3:]
     sun = unit(np.array([-0.5, 0.9, -0.8]) @ camera())
     brightness = 0.5 * open_sky(scene, point, normal) + 0.6 * (normal @ sun).clip(0)
     image = np.ones((*hit.shape, 3))
     image[hit] = (brightness[:, None] * np.array(colour) ** 2.2).clip(0, 1) ** (1 / 2.2)
     return Image.fromarray((image * 255).round().astype(np.uint8)).resize(CELL, Image.Resampling.BOX)
+
+
+def dots(points: np.ndarray) -> Surface:
+    """A ball for each of the points (P, 3)."""
+    ball = o3d.geometry.TriangleMesh.create_icosahedron()
+    vertices, faces = DOT * unit(np.asarray(ball.vertices)), np.asarray(ball.triangles)
+    starts = len(vertices) * np.arange(len(points))
+    return (points[:, None] + vertices).reshape(-1, 3), (starts[:, None, None] + faces).reshape(-1, 3)
 
 
 def vertex_normals(surface: Surface) -> np.ndarray:

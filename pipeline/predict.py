@@ -1,75 +1,116 @@
-"""Command predict: a photo in, a mesh out.
+"""Command predict: photos of one object in, its shape out.
 
-    python -m pipeline.predict PHOTO --out mesh.glb
+    python -m pipeline.predict PHOTO [PHOTO ...] --out mesh.glb
 
-The photo goes through the preprocessing that training used (`views.py`): the object is cut out by the alpha channel, or
-against a uniform background; it is cropped, and made grayscale. The mesh is in the normalised frame of `meshes.py`.
+Photos go through the preprocessing that training used (`views.py`): the object is cut out by the alpha channel, or
+against a uniform background; it is cropped, and made grayscale. Several are views of one object, taken together. The
+shape is in the normalised frame of `meshes.py`: a mesh, or a point cloud where the system predicts points.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model import maps
-from model.isosurface import marching_cubes
 from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.command import run
 from pipeline.files import atomic_write
 from pipeline.machine import device
 from pipeline.photos import read_photo
-from pipeline.scoring import METRICS
+from pipeline.predictions import predict
+from pipeline.tables import FIGURES
 from pipeline.views import prepare
 
-FORMATS = (".glb", ".obj", ".off", ".ply", ".stl")
+MESHES = (".glb", ".obj", ".off", ".ply", ".stl")
+POINTS = (".glb", ".obj", ".ply", ".xyz")  # an STL of points would be empty, an OFF is refused
+Shape = tuple[np.ndarray, np.ndarray | None]  # vertices (N, 3) and faces (M, 3); of a point cloud points and None
+
+
+def trained(system: str) -> tuple[Any, Any]:
+    """The network of a system, ready to predict from photos alone, and its Config; ValueError where there is none."""
+    path = CHECKPOINTS / f"{system}.pt"
+    model, config, _ = load_checkpoint(path, device())
+    if needed := maps(config):
+        raise ValueError(f"{path}: expected a system that takes a photo alone, got one with {needed[0]}")
+    return model, config
 
 
 def tuned_threshold(system: str) -> float:
     """The threshold that the metrics stage tuned on validation, 0.5 where it has not run."""
-    path = METRICS / system / "overall.json"
+    path = FIGURES / system / "overall.json"
     return float(json.loads(path.read_text())["threshold"]) if path.is_file() else 0.5
 
 
-def reconstruct(photo: Path, checkpoint: Path, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, 3) and faces (M, 3) of the surface where the predicted occupancy passes the threshold.
+def look(photos: Sequence[Path], size: tuple[int, int]) -> Tensor:
+    """Photos of one object as a network gets them, (1, V, 1, H, W) float32 on its device; ValueError as `read_photo`.
+
+    Args:
+        photos: V of them, each of whatever size.
+        size: (H, W).
+    """
+    pictures = [read_photo(photo) for photo in photos]
+    views = [prepare(torch.from_numpy(gray.copy()), torch.from_numpy(mask), size) for gray, mask in pictures]
+    return torch.stack(views)[None].to(device())
+
+
+def reconstruct(model: Any, images: Tensor, threshold: float) -> Shape:
+    """The shape that a system sees in `images` (1, V, 1, H, W); the threshold counts where it predicts occupancy.
 
     Raises:
-        ValueError: the photo or the checkpoint can't be used, or no cell passes the threshold.
+        ValueError: no cell passes the threshold, or the shape is empty or not finite.
     """
-    gray, mask = read_photo(photo)
-    model, config, _ = load_checkpoint(checkpoint, device())
-    if needed := maps(config):
-        raise ValueError(f"{checkpoint}: expected a system that takes a photo alone, got one with {needed[0]}")
-    image = prepare(torch.from_numpy(gray.copy())[None], torch.from_numpy(mask)[None], config.image_size)
-    with torch.no_grad():
-        occupancy = model.predict(image[None].to(device()))[0].sigmoid().float().cpu().numpy()
-    if occupancy.max() <= threshold:
-        raise ValueError(
-            f"{photo}: expected cells of occupancy over {threshold}, got at most {occupancy.max():.3f}; try --threshold"
-        )
-    return marching_cubes(occupancy, threshold)
+    prediction = predict(model, images)[0]
+    if prediction.field is not None and 0 < (most := prediction.field.max()) <= threshold:
+        raise ValueError(f"expected cells of occupancy over {threshold}, got at most {most:.3f}; try --threshold")
+    shape = prediction.surface(threshold) if prediction.points is None else (prediction.points, None)
+    if not len(shape[0] if shape[1] is None else shape[1]):
+        raise ValueError("expected a shape, got a prediction that is empty or not finite")
+    return shape
+
+
+def write(shape: Shape, path: Path) -> None:
+    """Writes a mesh or a point cloud, in the format that the name's end tells."""
+    import trimesh
+
+    vertices, faces = shape
+    cloud = trimesh.PointCloud(vertices) if faces is None else trimesh.Trimesh(vertices, faces, process=False)
+    with atomic_write(path) as temporary:
+        cloud.export(temporary)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help=f"mesh file: {', '.join(FORMATS)}")
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="of one object")
+    either = f"{', '.join(MESHES)}; of points: {', '.join(POINTS)}"
+    parser.add_argument("--out", type=Path, required=True, help=f"file of a mesh: {either}")
     parser.add_argument("--system", default="r3d", help="which trained system (default: %(default)s)")
     parser.add_argument("--threshold", type=float, help="occupancy at the surface (default: as tuned on validation)")
     arguments = parser.parse_args()
-    import trimesh
-
-    if arguments.out.suffix not in FORMATS:
-        raise ValueError(f"--out: expected a file ending in {', '.join(FORMATS)}, got '{arguments.out}'")
-    threshold = tuned_threshold(arguments.system) if arguments.threshold is None else arguments.threshold
-    vertices, faces = reconstruct(arguments.photo, CHECKPOINTS / f"{arguments.system}.pt", threshold)
-    with atomic_write(arguments.out) as temporary:
-        trimesh.Trimesh(vertices, faces, process=False).export(temporary)
-    print(f"{arguments.out}: {len(vertices)} vertices, {len(faces)} faces, threshold {threshold:.2f}")
+    system, out, threshold = arguments.system, arguments.out, arguments.threshold
+    model, config = trained(system)
+    formats = POINTS if model.output == "points" else MESHES
+    if out.suffix not in formats:
+        raise ValueError(f"--out: expected a file ending in {', '.join(formats)} from {system}, got '{out}'")
+    if threshold is not None and model.output != "occupancy":
+        raise ValueError(f"--threshold: expected none for {system}, its output is {model.output}, not occupancy")
+    images = look(arguments.photos, config.image_size)
+    if threshold is None:
+        threshold = tuned_threshold(system) if model.output == "occupancy" else 0.5
+    try:
+        shape = reconstruct(model, images, threshold)
+    except ValueError as error:
+        raise ValueError(f"{', '.join(map(str, arguments.photos))}: {error}") from error
+    write(shape, out)
+    vertices, faces = shape
+    print(f"{out}: {len(vertices)} points" if faces is None else f"{out}: {len(vertices)} vertices, {len(faces)} faces")
 
 
 if __name__ == "__main__":

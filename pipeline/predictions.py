@@ -61,7 +61,7 @@ def predict(network: Any, images: Tensor) -> list[Prediction]:
         given = network.predict(images)
     if network.output == "mesh":
         return [_mesh(vertices.float().cpu().numpy(), faces.cpu().numpy()) for vertices, faces in given]
-    arrays = (given.float().sigmoid() if network.output == "occupancy" else given.float()).cpu().numpy()
+    arrays = (given.float().sigmoid() if network.output == "occupancy" else given.float()).detach().cpu().numpy()
     if network.output == "occupancy":
         return [Prediction(field=a if np.isfinite(a).all() else np.zeros_like(a)) for a in arrays]
     return [Prediction(points=a if np.isfinite(a).all() else NOTHING) for a in arrays]

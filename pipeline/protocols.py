@@ -39,7 +39,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from model.clouds import BOUNDS
 from model.distances import chamfer_unsquared, iou, log_loss
@@ -93,6 +92,8 @@ def pix3d_set(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def pix3d_grid(field: np.ndarray) -> np.ndarray:
     """(R, R, R) -> (32, 32, 32) float64, cropped and resampled as the protocol says."""
+    from scipy.ndimage import map_coordinates
+
     if len(field) > 100:
         field = _blocks(field, 4)
     full = np.argwhere(field >= PIX3D_LEVEL)
@@ -164,6 +165,8 @@ def r3d(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: the grids are not of one such shape.
     """
+    from scipy.ndimage import distance_transform_edt
+
     x, y = _predicted(prediction) > R3D_THRESHOLD, _truth(truth) > 0.5
     overlap = iou(torch.from_numpy(x)[None], torch.from_numpy(y)[None]).item()
     if not x.any() or not y.any():

@@ -2,9 +2,10 @@
 
     python -m pipeline.report r3d
 
-Reads what `metrics` wrote (data/metrics/<system>/, data/scores/<system>/), data/curves/<system>.csv, the checkpoint and
-the test shards. Writes data/report/<system>/: `contact_sheet.png`, photo, true shape and reconstruction of test models,
-and `index.html`, a page that holds it all.
+Reads what `metrics` and `baselines` wrote: data/metrics/<system>/, data/views/<system>.csv, and data/scores/<name>/ of
+the system, its retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, the checkpoint and the
+shards. Writes data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the reconstruction
+and what `nearest_image` answers; and `index.html`, a page that holds it all.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model import maps
-from model.isosurface import marching_cubes
-from pipeline.batches import make_batch, unpack_bits
+from pipeline.batches import grids, make_batch, unpack_bits
 from pipeline.categories import category
 from pipeline.charts import charts
 from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
@@ -31,14 +32,19 @@ from pipeline.command import run
 from pipeline.curves import CURVES
 from pipeline.files import atomic_write
 from pipeline.machine import device
-from pipeline.page import Figures, page
+from pipeline.metrics import VIEWS
+from pipeline.page import OTHERS, Figures, Line, Results, page
 from pipeline.params import Dataset, load
-from pipeline.pictures import CELL, Row, contact_sheet
-from pipeline.scoring import METRICS, SCORES, batches
+from pipeline.pictures import CELL, Row, Surface, contact_sheet, dots
+from pipeline.predictions import Prediction, predict
+from pipeline.scoring import batches
 from pipeline.shards import SHARDS, ShardDataset
+from pipeline.tables import FIGURES, METRICS, SCORES
 from pipeline.views import prepare
 
 REPORT = Path("data/report")
+Sample = dict[str, str]  # a row of samples.csv
+Key = tuple[str, ...]  # synset, model id, view
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Params:
 class Pick:
     """A sample to show: its row of samples.csv, and its model's rank among those of its category, 1 the best."""
 
-    score: dict[str, str]
+    score: Sample
     rank: int
     models: int
 
@@ -69,28 +75,59 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     """Writes the contact sheet and the page.
 
     Raises:
-        ValueError: the metrics or the curves of the system are missing, or of other shards.
+        ValueError: figures, scores, curves, checkpoint or shards are missing, or scores are not of the same samples.
     """
-    figures, scores = read_metrics(METRICS / system), read_csv(SCORES / system / "samples.csv")
-    curves, sweep = read_csv(CURVES / f"{system}.csv"), read_csv(SCORES / system / "thresholds.csv")
-    picks = choose(scores, params.rows)
-    sheet = contact_sheet(reconstructions(system, picks, categories, figures["overall"]["threshold"]))
-    wins = sum(float(score["iou"]) > float(score["mean_shape_iou"]) for score in scores) / len(scores)
+    figures, curves, views = read_metrics(FIGURES / system), read_csv(CURVES / f"{system}.csv"), VIEWS / f"{system}.csv"
+    samples = {name: read_samples(name) for name in (system, "nearest_image", "mean_shape")}
+    lines = {name: read_lines(name) for name in (system, f"{system}_retrieval", *OTHERS)}
+    network, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
+    test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", *maps(config)))
+    for name, found in samples.items():
+        if missing := samples[system].keys() - found.keys():
+            raise ValueError(f"{SCORES / name}: expected the samples of {system}, lacks {'/'.join(min(missing))}")
+    own = list(samples[system].values())
+    shown = headline(own[0], config.resolution == test.resolution)
+    picks = choose(own, params.rows, shown[0])
+    items = items_of(test, [pick.score for pick in picks], system)
+    shapes = reconstructions(network, config, test, items, figures["overall"].get("threshold", 0.5))
+    train = ShardDataset(SHARDS, categories, "train")
+    answers = looked_up(train, [samples["nearest_image"][key_of(pick.score)]["answer"] for pick in picks])
+    captions = [caption(pick, shown, samples) for pick in picks]
+    rows = [Row(*a, found, text) for a, found, text in zip(shapes, answers, captions, strict=True)]
+    results = Results(system, shown, figures, lines, closer(samples[system], samples["nearest_image"], shown[0]))
+    sweep = SCORES / system / "thresholds.csv"
+    graphs = charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views))
     with atomic_write(REPORT / system) as temporary:
         temporary.mkdir()
-        sheet.save(temporary / "contact_sheet.png", optimize=True)
-        picture = (temporary / "contact_sheet.png").read_bytes()
-        text = page(system, figures, wins, picture, charts(curves, sweep))
+        contact_sheet(rows).save(temporary / "contact_sheet.png", optimize=True)
+        text = page(results, (temporary / "contact_sheet.png").read_bytes(), graphs)
         (temporary / "index.html").write_text(text, encoding="utf-8")
     print(f"report {system}: {REPORT / system / 'index.html'}", flush=True)
 
 
-def choose(scores: list[dict[str, str]], count: int) -> list[Pick]:
+def headline(sample: Sample, same_resolution: bool) -> tuple[str, str]:
+    """The two scores that are shown first; by the first one, samples are compared and models ranked.
+
+    Args:
+        sample: any of the system.
+        same_resolution: as the shards, whose grids the baselines have; others are compared at 32^3.
+    """
+    of_grids = "iou" if same_resolution else "iou_32"
+    return (of_grids, "chamfer_unsquared") if of_grids in sample else ("chamfer_unsquared", "f_score_1%")
+
+
+def closer(own: dict[Key, Sample], others: dict[Key, Sample], score: str) -> float:
+    """Share of the samples of which `own` is better than `others`."""
+    sign = METRICS[score][1]
+    return float(np.mean([sign * float(row[score]) > sign * float(others[key][score]) for key, row in own.items()]))
+
+
+def choose(samples: list[Sample], count: int, score: str) -> list[Pick]:
     """Samples that stand for all: of every category as many models, evenly spaced by rank, each in its median view."""
     picks = []
-    synsets = sorted({score["synset"] for score in scores})
+    synsets = sorted({sample["synset"] for sample in samples})
     for index, synset in enumerate(synsets):
-        ranked = ranked_models([score for score in scores if score["synset"] == synset])
+        ranked = ranked_models([sample for sample in samples if sample["synset"] == synset], score)
         places = (index + 1) * count // len(synsets) - index * count // len(synsets)
         for place in range(min(places, len(ranked))):
             rank = (2 * place + 1) * len(ranked) // (2 * min(places, len(ranked)))
@@ -98,35 +135,49 @@ def choose(scores: list[dict[str, str]], count: int) -> list[Pick]:
     return picks
 
 
-def ranked_models(scores: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The row of the median view (the lower of two) of every model, the best model first."""
-    views: dict[str, list[dict[str, str]]] = {}
-    for score in sorted(scores, key=lambda s: (float(s["iou"]), s["model_id"], int(s["view"]))):
-        views.setdefault(score["model_id"], []).append(score)
+def ranked_models(samples: list[Sample], score: str) -> list[Sample]:
+    """The row of the median view (the worse of two) of every model, the best model first."""
+    sign = METRICS[score][1]
+    views: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda s: (sign * float(s[score]), s["model_id"], int(s["view"]))):
+        views.setdefault(sample["model_id"], []).append(sample)
     medians = [rows[(len(rows) - 1) // 2] for rows in views.values()]
-    return sorted(medians, key=lambda s: (-float(s["iou"]), s["model_id"]))
+    return sorted(medians, key=lambda s: (-sign * float(s[score]), s["model_id"]))
 
 
-def reconstructions(system: str, picks: list[Pick], categories: Sequence[str], threshold: float) -> list[Row]:
-    """The rows of the contact sheet."""
-    model, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
-    dataset = ShardDataset(SHARDS, categories, "test", targets=("occupancy", *maps(config)))
-    first = {key: index * dataset.groups for index, key in enumerate(dataset.models)}
-    keys = [(pick.score["synset"], pick.score["model_id"]) for pick in picks]
-    unknown = [key for key in keys if key not in first]
-    if unknown:
-        raise ValueError(f"data/scores/{system}: expected scores of the test shards, got {'/'.join(unknown[0])}")
-    items = [first[key] + int(pick.score["view"]) for key, pick in zip(keys, picks, strict=True)]
-    rows = []
-    for pick, raw in zip(picks, batches(dataset, items, 1), strict=True):
-        batch = make_batch(raw, config.image_size, config.resolution)
-        with torch.inference_mode():
-            field: torch.Tensor = model.predict(batch["images"].to(device())).float().sigmoid()[0].cpu()
-        # A prediction that is no number fails in `metrics`, and is shown as the nothing that it counts as.
-        field = field if field.isfinite().all() else torch.zeros_like(field)
-        truth = marching_cubes(batch["occupancy"][0].numpy())
-        rows.append(Row(photo(raw), truth, marching_cubes(field.numpy(), threshold), caption(pick)))
-    return rows
+def items_of(test: ShardDataset, samples: list[Sample], system: str) -> list[int]:
+    """The items that rows of samples.csv are of; ValueError where there is none."""
+    first = {key: index * test.groups for index, key in enumerate(test.models)}
+    keys = [(sample["synset"], sample["model_id"]) for sample in samples]
+    if unknown := [key for key in keys if key not in first]:
+        raise ValueError(f"{SCORES / system}: expected scores of the test shards, got {'/'.join(unknown[0])}")
+    return [first[key] + int(sample["view"]) for key, sample in zip(keys, samples, strict=True)]
+
+
+def reconstructions(
+    network: Any, config: Any, test: ShardDataset, items: Sequence[int], threshold: float
+) -> list[tuple[np.ndarray, Surface, Surface]]:
+    """Photo, true shape and reconstruction of every item."""
+    found = []
+    for raw in batches(test, items, 1):
+        batch = make_batch(raw, config.image_size, test.resolution)
+        prediction = predict(network, batch["images"].to(device()))[0]
+        cloud = prediction.points
+        shape = prediction.surface(threshold) if cloud is None else dots(cloud)
+        found.append((photo(raw), solid(batch["occupancy"]), shape))
+    return found
+
+
+def looked_up(train: ShardDataset, answers: Sequence[str]) -> list[Surface]:
+    """The training shapes that `nearest_image` answered with, by `synset/model_id`."""
+    places = {"/".join(model): index * train.groups for index, model in enumerate(train.models)}
+    packed = (torch.from_numpy(train[places[answer]]["occupancy"])[None] for answer in answers)
+    return [solid(grids(grid, train.resolution).float()) for grid in packed]
+
+
+def solid(grid: Tensor) -> Surface:
+    """The surface of a grid (1, R, R, R) float."""
+    return Prediction(field=grid[0].numpy()).surface(0.5)
 
 
 def photo(raw: dict[str, Any]) -> np.ndarray:
@@ -136,15 +187,17 @@ def photo(raw: dict[str, Any]) -> np.ndarray:
     return ((picture + 1 - alpha) * 255).round().byte().numpy()
 
 
-def caption(pick: Pick) -> tuple[str, ...]:
-    score = pick.score
+def caption(pick: Pick, shown: Sequence[str], samples: dict[str, dict[Key, Sample]]) -> tuple[str, ...]:
+    def both(row: Sample) -> str:
+        return ", ".join(f"{float(row[score]):.3f}" for score in shown)
+
+    own, key = pick.score, key_of(pick.score)
     return (
-        category(score["synset"]).replace("_", " "),
-        f"IoU {float(score['iou']):.3f}",
-        f"Chamfer {float(score['chamfer_unsquared']):.3f}",
-        f"mean shape {float(score['mean_shape_iou']):.3f}, {float(score['mean_shape_chamfer_unsquared']):.3f}",
-        f"rank {pick.rank} of {pick.models} by IoU",
-        f"{score['model_id'][:12]}, view {score['view']}",
+        category(own["synset"]).replace("_", " "),
+        *(f"{METRICS[score][0]} {float(own[score]):.3f}" for score in shown),
+        *(f"{name} {both(samples[other][key])}" for other, name in list(OTHERS.items())[:2]),
+        f"rank {pick.rank} of {pick.models}",
+        f"{own['model_id'][:12]}, view {own['view']}",
     )
 
 
@@ -156,12 +209,27 @@ def read_metrics(folder: Path) -> dict[str, Figures]:
     return found
 
 
+def read_samples(name: str) -> dict[Key, Sample]:
+    return {key_of(row): row for row in read_csv(SCORES / name / "samples.csv")}
+
+
+def read_lines(name: str) -> dict[tuple[str, str], Line]:
+    """Lines of metrics.csv by scope and score."""
+    numbers = ("mean", "low", "high", "samples")
+    rows = read_csv(SCORES / name / "metrics.csv")
+    return {(row["scope"], row["score"]): {key: float(row[key]) for key in numbers} for row in rows}
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a table; ValueError where there is none."""
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
     if not rows:
         raise ValueError(f"{path}: expected a table with rows, found none")
     return rows
+
+
+def key_of(sample: Sample) -> Key:
+    return sample["synset"], sample["model_id"], sample["view"]
 
 
 def main() -> None:

@@ -63,7 +63,8 @@ class Params:
         lr_warmup: share of the training in which the rate rises from 0.
         weight_decay: of AdamW.
         precision: of Lightning Fabric: 32-true, bf16-mixed, 16-mixed, ...
-        validations: how often the whole validation split is predicted, evenly spaced, at the end for the last time.
+        validations: how often the validation split is predicted, evenly spaced, at the end for the last time.
+        validation_views: of each of its models, the first ones; all where there are fewer.
         best_threshold: probability above which a cell counts as full, for the choice of the best weights.
     """
 
@@ -75,10 +76,18 @@ class Params:
     weight_decay: float
     precision: str
     validations: int
+    validation_views: int
     best_threshold: float
 
     def __post_init__(self) -> None:
-        for name, smallest in (("seed", 0), ("samples", 1), ("batch_size", 2), ("validations", 1), ("lr", 0)):
+        for name, smallest in (
+            ("seed", 0),
+            ("samples", 1),
+            ("batch_size", 2),
+            ("validations", 1),
+            ("validation_views", 1),
+            ("lr", 0),
+        ):
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name}: expected {smallest} or more, got {getattr(self, name)}")
         for name in ("lr_warmup", "best_threshold"):
@@ -245,10 +254,11 @@ class Trainer:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
 
     def _loader(self, split: str) -> DataLoader:
-        """Collated items of this process: of every step to come for `train`, its share of the whole for `val`."""
+        """Collated items of this process: of every step to come for `train`, its share of the views for `val`."""
         data, size = self.data[split], self.params.batch_size
         rank, processes = self.fabric.global_rank, self.fabric.world_size
-        given: dict[str, Any] = {"sampler": range(rank, len(data), processes), "batch_size": size // processes}
+        items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
+        given: dict[str, Any] = {"sampler": items[rank::processes], "batch_size": size // processes}
         if split == "train":
             steps = range(self.state.step, self.params.steps)
             given = {"batch_sampler": Batches(len(data), size, steps, self.params.seed, rank, processes)}

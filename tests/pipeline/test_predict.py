@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import torch
 import trimesh
 from PIL import Image
 
-from pipeline import meshes, photos, predict, render, synthesize
+from model import view2mesh, view2points
+from pipeline import checkpoints, meshes, photos, predict, render, synthesize
 from pipeline.views import prepare
 from tests.constant_system import write_checkpoint
 
@@ -52,11 +55,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["predict", "a.png", "--system", "constant", *arguments])
+    monkeypatch.setattr(sys, "argv", ["predict", "--system", "constant", "a.png", *arguments])
     predict.main()
 
 
-@pytest.mark.parametrize("suffix", predict.FORMATS)
+@pytest.mark.parametrize("suffix", predict.MESHES)
 def test_a_photo_becomes_a_mesh_in_the_normalised_frame(
     project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
@@ -75,3 +78,91 @@ def test_nothing_over_the_threshold_is_said(project: Path, monkeypatch: pytest.M
     with pytest.raises(ValueError, match="--out: expected a file ending in .glb, .*, got 'mesh.doc'"):
         command(monkeypatch, "--out", "mesh.doc")
     assert not list(project.glob("mesh*"))
+
+
+TINY: dict[str, Any] = {"image_size": (16, 16), "encoder_channels": (4,), "encoder_blocks": 1, "hidden": (8,)}
+
+
+def write_network(module: Any, config: Any, change: float = 0.0) -> Any:
+    """A checkpoint of a network with random weights, to which `change` is added; returns the network."""
+    torch.manual_seed(0)
+    model = module.Model(config).eval()
+    for parameter in model.parameters():
+        parameter.data += change
+    name = module.__name__.rpartition(".")[2]
+    about = checkpoints.describe(name, module, config)
+    checkpoints.save(predict.CHECKPOINTS / f"{name}.pt", about | {"state": model.state_dict()})
+    return model
+
+
+def seen(*names: str) -> torch.Tensor:
+    """(1, V, 1, 16, 16), each photo by itself through the preprocessing of training."""
+    pictures = [[torch.from_numpy(part.copy())[None] for part in photos.read_photo(Path(name))] for name in names]
+    return torch.stack([prepare(gray, mask, (16, 16)) for gray, mask in pictures], dim=1)
+
+
+def read(path: Path) -> trimesh.PointCloud:
+    (cloud,) = trimesh.load_scene(path).geometry.values()
+    assert isinstance(cloud, trimesh.PointCloud)
+    return cloud
+
+
+@pytest.mark.parametrize("suffix", predict.POINTS)
+def test_a_photo_becomes_a_point_cloud(project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    model = write_network(view2points, view2points.Config(**TINY, points=30))
+    command(monkeypatch, "--system", "view2points", "--out", f"cloud{suffix}")
+    assert np.allclose(read(project / f"cloud{suffix}").vertices, model.predict(seen("a.png"))[0].detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", predict.MESHES)
+def test_a_predicted_mesh_is_written_as_it_is(project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    model = write_network(view2mesh, view2mesh.Config(**TINY, level=1))
+    command(monkeypatch, "--system", "view2mesh", "--out", f"mesh{suffix}")
+    vertices, faces = (part.detach().numpy() for part in model.predict(seen("a.png"))[0])
+    written = trimesh.load_mesh(project / f"mesh{suffix}", process=False).triangles
+    assert np.allclose(written, vertices[faces], atol=1e-6)
+
+
+def test_several_photos_are_views_of_one_object(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (40, 10), "blue").save(project / "b.png")
+    model = write_network(view2points, view2points.Config(**TINY, points=30))
+    together, alone = seen("a.png", "b.png"), seen("a.png")
+    assert torch.equal(predict.look([Path("a.png"), Path("b.png")], (16, 16)), together)
+    command(monkeypatch, "b.png", "--system", "view2points", "--out", "cloud.ply")
+    points = read(project / "cloud.ply").vertices
+    assert np.allclose(points, model.predict(together)[0].detach(), atol=1e-6)
+    assert not np.allclose(points, model.predict(alone)[0].detach(), atol=1e-3)
+
+
+def test_what_does_not_fit_the_output_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_network(view2points, view2points.Config(**TINY, points=30))
+    with pytest.raises(ValueError, match=r"--out: .* .glb, .obj, .ply, .xyz from view2points, got 'cloud.stl'"):
+        command(monkeypatch, "--system", "view2points", "--out", "cloud.stl")
+    with pytest.raises(ValueError, match="--threshold: expected none for view2points, its output is points"):
+        command(monkeypatch, "--system", "view2points", "--out", "cloud.ply", "--threshold", "0.5")
+    with pytest.raises(ValueError, match="from constant, got 'mesh.xyz'"):
+        command(monkeypatch, "--out", "mesh.xyz")
+
+
+def test_a_prediction_that_is_no_number_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_network(view2points, view2points.Config(**TINY, points=30), torch.nan)
+    with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
+        command(monkeypatch, "--system", "view2points", "--out", "cloud.ply")
+    write_checkpoint(predict.CHECKPOINTS / "constant.pt", torch.full((16, 16, 16), torch.nan))
+    with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
+        command(monkeypatch, "--out", "mesh.ply")
+    assert not list(project.glob("*.ply"))
+
+
+@pytest.mark.parametrize(
+    ("output", "prediction"),
+    [
+        ("points", torch.zeros(1, 0, 3)),
+        ("mesh", [(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))]),
+        ("mesh", [(torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64))]),
+    ],
+)
+def test_an_empty_prediction_is_said(output: str, prediction: Any) -> None:
+    model = SimpleNamespace(output=output, predict=lambda images: prediction)
+    with pytest.raises(ValueError, match="expected a shape, got a prediction that is empty or not finite"):
+        predict.reconstruct(model, torch.zeros(1, 1, 1, 16, 16), 0.5)

@@ -44,6 +44,7 @@ TRAIN: dict[str, Any] = {
     "weight_decay": 0.01,
     "precision": "32-true",
     "validations": 3,
+    "validation_views": 3,
     "best_threshold": 0.5,
 }
 
@@ -130,6 +131,30 @@ def test_the_checkpoint_holds_the_network_that_was_validated(monkeypatch: pytest
     with torch.no_grad():
         predicted = model.predict(batch["images"]) > 0
     assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(info["val_iou"])
+
+
+def test_points_are_trained_and_the_nearest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"image_size": [32, 32], "resolution": 16, "encoder_channels": [8, 16], "encoder_blocks": 1}
+    configure(samples=320)
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values |= {"selected_systems": {"tiny": "view2points"}, "systems": {"tiny": small | {"hidden": [64], "points": 50}}}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    found, rows = run(monkeypatch), curves()
+    assert list(rows[0]) == ["samples", "chamfer", "val_chamfer", "lr"]
+    assert found["val_chamfer"] == pytest.approx(min(float(row["val_chamfer"]) for row in rows), rel=1e-5)
+    assert found["val_chamfer"] < 0.5
+
+
+def test_it_is_validated_on_the_first_views_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(samples=16, validations=1, validation_views=1)
+    found = run(monkeypatch)
+    model, config, _ = load_checkpoint(Path("data/checkpoints/tiny.pt"))
+    data = ShardDataset(Path("data/shards"), SYNSETS, "val")
+    first = [data[item] for item in range(0, len(data), data.groups)]
+    batch = make_batch(torch.utils.data.default_collate(first), config.image_size, config.resolution)
+    with torch.no_grad():
+        predicted = model.predict(batch["images"]) > 0
+    assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(found["val_iou"])
 
 
 def test_overfits_16_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

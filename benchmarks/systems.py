@@ -1,0 +1,65 @@
+"""Keeps the figures of a comparison of systems: what was trained on what, for how long, and how good it is.
+
+    python -m benchmarks.systems embedded
+
+After `dvc repro` of the systems that `selected_systems` names. Writes benchmarks/results/systems_<label>.json: the
+training's settings, and the data set's (without its path); the configuration and the validation curve of every system;
+its scores by number of views; data/comparison/table.csv; and of pairs.csv every system against what was looked up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import write
+from pipeline.curves import CURVES
+from pipeline.metrics import VIEWS
+from pipeline.params import read
+from pipeline.tables import COMPARISON, FIGURES
+
+LIBRARIES = ("numpy", "torch")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table, numbers as numbers, without what is empty."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def number(text: str) -> Any:
+    try:
+        return round(float(text), 5)
+    except ValueError:
+        return text
+
+
+def collect() -> dict[str, Any]:
+    selected = read("selected_systems")
+    about = json.loads((FIGURES / "oracle" / "overall.json").read_text(encoding="utf-8"))
+    table, pairs = rows(COMPARISON / "table.csv"), rows(COMPARISON / "pairs.csv")
+    return {
+        "data": {key: about[key] for key in ("models", "samples", "leaked", "split", "split_sha256")}
+        | {key: read(f"render.{key}") for key in ("views", "height", "width")},
+        "train": read("train"),
+        "systems": {name: {"module": module} | read(f"systems.{name}") for name, module in selected.items()},
+        "curves": {name: rows(CURVES / f"{name}.csv") for name in selected},
+        "views": {name: found for name in selected if len(found := rows(VIEWS / f"{name}.csv")) > 1},
+        "table": table,
+        "against_retrieval": [
+            p for p in pairs if p["a"] in selected and p["b"] in ("nearest_image", f"{p['a']}_retrieval")
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("label", help="of the data set, in the name of the file")
+    write(f"systems_{parser.parse_args().label}", LIBRARIES, collect())
+
+
+if __name__ == "__main__":
+    main()

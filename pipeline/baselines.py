@@ -1,0 +1,137 @@
+"""Stage baselines: what is scored without a network, and how near the test shapes are to the training split.
+
+    python -m pipeline.baselines
+
+Reads data/shards/. Writes data/neighbours.csv, of every test model the training shape with the highest IoU of solid
+grids, and scores and metrics as `figures.py` has them for
+
+    mean_shape              one answer to every view: the mean of all training shapes
+    category_mean_shape     the mean of the training shapes of the category, which it is told
+    nearest_image           the shape of the training view that looks most alike, by a descriptor that nobody trained
+                            (`descriptors.py`)
+    oracle                  the training shape with the highest IoU: the best that looking up can do
+
+Tatarchenko et al. 2019 (arXiv:1905.03678) found that such baselines beat the networks of their day. Means are of grids
+at the shards' resolution, with a threshold tuned on the validation split. A test model whose nearest training shape
+has an IoU of LEAK_IOU or more counts as leaked; every figure is given without those as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.batches import unpack_bits
+from pipeline.command import run
+from pipeline.descriptors import SIZE, descriptor
+from pipeline.figures import NEIGHBOURS, facts, mean_curve, rows_of, write
+from pipeline.files import atomic_write
+from pipeline.machine import device
+from pipeline.metrics import Params
+from pipeline.neighbours import closest_grids, packed_grids
+from pipeline.params import Dataset, load
+from pipeline.predictions import Prediction
+from pipeline.retrieval import lookups, nearest_models
+from pipeline.scoring import Scorer, best_threshold, some_views
+from pipeline.shards import SHARDS, ShardDataset
+from pipeline.tables import write_csv
+
+
+class Baselines:
+    """The splits, and what is worked out from them.
+
+    Args:
+        params: section `metrics`.
+        categories: synsets to read.
+
+    Raises:
+        ValueError: shards of a split are missing or unusable.
+    """
+
+    def __init__(self, params: Params, categories: Sequence[str]):
+        wanted = ("occupancy", "points")
+        self.train, self.val, self.test = (
+            ShardDataset(SHARDS, categories, split, targets=wanted) for split in ("train", "val", "test")
+        )
+        self.params, self.resolution = params, self.test.resolution
+        self.shapes = packed_grids(self.train, self.resolution)
+        self.items = some_views(self.test, params.views)
+
+    def write(self) -> None:
+        """Everything that the module names."""
+        closest, overlaps = closest_grids(packed_grids(self.test, self.resolution), self.shapes, device())
+        self.write_neighbours(closest.tolist(), overlaps.tolist())
+        known = facts(self.test)
+        for name, means in (("mean_shape", False), ("category_mean_shape", True)):
+            curve = self.scorer(self.val).curve(self.means(self.val, some_views(self.val, 1), means))
+            threshold = best_threshold(curve)
+            scores = self.scorer(self.test)(self.means(self.test, self.items, means), threshold)
+            curves = {"val_iou": curve, "test_iou": mean_curve(scores)}
+            self.put(name, rows_of(self.test, scores, known), threshold, curves)
+        alike = nearest_models(
+            descriptor, SIZE, self.train, self.test, self.items, self.params.batch_size, "nearest image"
+        )
+        best = {item: int(closest[item // self.test.groups]) for item in self.items}
+        for name, found in (("nearest_image", alike), ("oracle", best)):
+            answers = lookups(self.test, found, self.shapes, self.resolution, name)
+            models = {item: self.train.models[index] for item, index in found.items()}
+            self.put(name, rows_of(self.test, self.scorer(self.test)(answers, 0.5), known, models), 0.5)
+
+    def write_neighbours(self, closest: Sequence[int], overlaps: Sequence[float]) -> None:
+        rows = []
+        for model, index, overlap in zip(self.test.models, closest, overlaps, strict=True):
+            names = ("synset", "model_id", "train_synset", "train_model_id", "iou")
+            rows.append(dict(zip(names, (*model, *self.train.models[index], overlap), strict=True)))
+        with atomic_write(NEIGHBOURS) as temporary:
+            write_csv(temporary, rows)
+
+    def scorer(self, dataset: ShardDataset) -> Scorer:
+        params = self.params
+        return Scorer(dataset, self.resolution, params.points, params.matched, params.seed, params.views)
+
+    def put(
+        self,
+        name: str,
+        rows: list[dict[str, Any]],
+        threshold: float,
+        curves: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        overall = write(name, rows, self.test.split_source, threshold, curves)
+        print(f"{name}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
+
+    def means(
+        self, dataset: ShardDataset, items: Sequence[int], by_category: bool
+    ) -> Iterator[tuple[list[int], Prediction]]:
+        """The mean shape, or that of its category, as the answer for every model of the items."""
+        of_all = mean_occupancy(self.shapes, self.resolution)
+        synsets = np.array([synset for synset, _ in self.train.models])
+        of_category = {s: mean_occupancy(self.shapes[synsets == s], self.resolution) for s in sorted(set(synsets))}
+        groups: dict[int, list[int]] = {}
+        for item in items:
+            groups.setdefault(item // dataset.groups, []).append(item)
+        for model, members in groups.items():
+            # A category without a training shape is answered with the mean of all.
+            synset = dataset.models[model][0]
+            yield members, Prediction(field=of_category.get(synset, of_all) if by_category else of_all)
+
+
+def mean_occupancy(shapes: Tensor, resolution: int) -> np.ndarray:
+    """(R, R, R) float32: the share of the packed grids (M, ceil(R^3/8)) that fill each cell."""
+    total = torch.zeros(resolution**3)
+    for packed in shapes:
+        total += unpack_bits(packed, resolution**3)
+    return (total / len(shapes)).view(*[resolution] * 3).numpy()
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    Baselines(load("metrics", Params), load("dataset", Dataset).categories).write()
+
+
+if __name__ == "__main__":
+    run("pipeline.baselines")

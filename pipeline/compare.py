@@ -1,0 +1,199 @@
+"""Stage compare: all systems, retrievals and baselines in one table, and every pair of them against each other.
+
+    python -m pipeline.compare
+
+Reads data/scores/<name>/samples.csv of every selected system, of its `<system>_retrieval` and of BASELINES, which all
+must hold the same samples. Writes data/comparison/:
+
+    table.md    a row a name, and which systems beat retrieval; it is printed as well
+    table.csv   the same in full: means, 95 % intervals, failures, samples and shapes
+    pairs.csv   a row for every two names a and b, scope and metric: the mean difference a - b with its 95 % interval,
+                the share of the shapes on which a is better, and the number of shapes. Scopes are `overall`, the
+                categories by name, and `without_leaks`: shapes of which the training split has no near twin
+
+Intervals are of a bootstrap over shapes (`statistics.py`), and a shape is a mesh: models with the same mesh are one.
+Rows in which either of a pair lacks a metric are left out of that metric. Every scope has draws of its own, which all
+pairs share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.categories import category
+from pipeline.command import run
+from pipeline.files import atomic_write
+from pipeline.params import read
+from pipeline.statistics import intervals, paired, per_shape
+from pipeline.tables import COMPARISON, METRICS, SCORES, markdown, write_csv
+
+BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
+KEY = ("synset", "model_id", "view")
+Rows = dict[tuple[str, ...], dict[str, str]]  # of a samples.csv, by KEY
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The same N samples as each name scored them.
+
+    Attributes:
+        names: K of them.
+        synsets, shapes: of every sample its synset, and the mesh that it shows.
+        leaked: (N,) bool, whether a training shape is nearly identical.
+        failed: (N, K) bool.
+        values: (N, K, metrics) float64 in the order of METRICS, NaN where there is none.
+    """
+
+    names: list[str]
+    synsets: list[str]
+    shapes: list[str]
+    leaked: np.ndarray
+    failed: np.ndarray
+    values: np.ndarray
+
+
+def compare(systems: Sequence[str]) -> None:
+    """Writes data/comparison/ and prints the table.
+
+    Raises:
+        ValueError: the scores of a name are missing, empty, unreadable, or of other samples than the first name's.
+    """
+    retrievals = [f"{system}_retrieval" for system in systems]
+    kinds = dict.fromkeys(systems, "system") | dict.fromkeys(retrievals, "retrieval")
+    kinds |= dict.fromkeys(BASELINES, "baseline")
+    scores = collect({name: read_samples(name) for name in kinds})
+    table = figures(scores, kinds)
+    pairs = differences(scores, [row["name"] for row in table])
+    text = markdown(table, pairs)
+    with atomic_write(COMPARISON) as temporary:
+        temporary.mkdir()
+        (temporary / "table.md").write_text(text, encoding="utf-8")
+        write_csv(temporary / "table.csv", table)
+        write_csv(temporary / "pairs.csv", pairs)
+    print(text, flush=True)
+
+
+def read_samples(name: str) -> Rows:
+    """The rows of data/scores/<name>/samples.csv; ValueError where there are none, or a sample is there twice."""
+    path = SCORES / name / "samples.csv"
+    if not path.is_file():
+        raise ValueError(f"{path}: expected the scores of {name}, found no file")
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    if not rows:
+        raise ValueError(f"{path}: expected a row a sample, found none")
+    lacking = [column for column in (*KEY, "mesh", "failed", "leaked") if column not in rows[0]]
+    if lacking:
+        raise ValueError(f"{path}: expected a column '{lacking[0]}', got {', '.join(rows[0])}")
+    found: Rows = {}
+    for row in rows:
+        key = tuple(row[column] for column in KEY)
+        if key in found:
+            raise ValueError(f"{path}: expected every sample once, got {'/'.join(key)} twice")
+        found[key] = row
+    return found
+
+
+def collect(tables: dict[str, Rows]) -> Scores:
+    """The samples.csv of all names, side by side; ValueError where they are not of the same samples."""
+    names = list(tables)
+    first = tables[names[0]]
+    for name in names[1:]:
+        require(SCORES / name, first.keys() - tables[name].keys(), SCORES / names[0])
+        require(SCORES / names[0], tables[name].keys() - first.keys(), SCORES / name)
+    keys = sorted(first)
+    return Scores(
+        names,
+        [key[0] for key in keys],
+        [first[key]["mesh"] or "/".join(key[:2]) for key in keys],  # a model without a mesh is its own shape
+        np.array([first[key]["leaked"] == "1" for key in keys]),
+        np.array([[tables[name][key]["failed"] == "1" for name in names] for key in keys]),
+        np.array([[[number(name, tables[name][key], m) for m in METRICS] for name in names] for key in keys]),
+    )
+
+
+def require(folder: Path, missing: set[tuple[str, ...]], other: Path) -> None:
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{folder / 'samples.csv'}: expected the same samples as in {other / 'samples.csv'}, "
+            f"lacks {'/'.join(min(missing))}{more}"
+        )
+
+
+def number(name: str, row: dict[str, str], metric: str) -> float:
+    """A score, NaN where there is none; ValueError where it is no finite number."""
+    try:
+        value = float(row.get(metric) or "nan")
+    except ValueError:
+        value = math.inf
+    if math.isinf(value):
+        where = f"{SCORES / name / 'samples.csv'}: {'/'.join(row[column] for column in KEY)}"
+        raise ValueError(f"{where}: expected a number as {metric}, got {row[metric]!r}")
+    return value
+
+
+def figures(scores: Scores, kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of table.csv: systems, the best IoU first and those without after them by Chamfer; then the others."""
+    columns = scores.values.reshape(len(scores.values), -1)
+    found = intervals(columns, scores.shapes).reshape(3, len(scores.names), len(METRICS))
+    rows = []
+    for index, name in enumerate(scores.names):
+        row: dict[str, Any] = {"name": name, "kind": kinds[name]}
+        for metric, ends in zip(METRICS, found[:, index].T.tolist(), strict=True):
+            row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True))
+        row["failures"] = int(scores.failed[:, index].sum())
+        rows.append(row | {"samples": len(scores.shapes), "shapes": len(set(scores.shapes))})
+    systems = sorted((row for row in rows if row["kind"] == "system"), key=rank)
+    return systems + [row for row in rows if row["kind"] != "system"]
+
+
+def rank(row: dict[str, Any]) -> tuple[bool, float, float]:
+    without = math.isnan(row["iou"])
+    return without, 0.0 if without else -row["iou"], row["chamfer_unsquared"]
+
+
+def differences(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of pairs.csv: every name against those after it, in every scope and metric that both have."""
+    values = scores.values[:, [scores.names.index(name) for name in names]]
+    rows = []
+    for scope, samples in scopes(scores).items():
+        shapes = [scores.shapes[sample] for sample in samples]
+        # One name at a time bounds the memory; with the same seed all have the same draws.
+        for index, a in enumerate(names[:-1]):
+            others = values[samples, index + 1 :].reshape(len(samples), -1)
+            mine = np.tile(values[samples, index], len(names) - index - 1)
+            found = np.vstack([paired(mine, others, shapes), (per_shape(mine - others, shapes)[1] > 0).sum(0)])
+            columns = ((b, metric) for b in names[index + 1 :] for metric in METRICS)
+            for (b, metric), (difference, low, high, above, count) in zip(columns, found.T.tolist(), strict=True):
+                if count:
+                    won = above if METRICS[metric][1] > 0 else 1 - above
+                    row = {"a": a, "b": b, "scope": scope, "metric": metric, "difference": difference}
+                    rows.append(row | {"low": low, "high": high, "won": won, "shapes": int(count)})
+    return rows
+
+
+def scopes(scores: Scores) -> dict[str, np.ndarray]:
+    """The samples of every scope that has any."""
+    synsets = np.array(scores.synsets)
+    found = {"overall": np.full(len(synsets), True)}
+    found |= {category(synset): synsets == synset for synset in sorted(set(scores.synsets))}
+    found["without_leaks"] = ~scores.leaked
+    return {scope: np.flatnonzero(chosen) for scope, chosen in found.items() if chosen.any()}
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    compare(list(read("selected_systems")))
+
+
+if __name__ == "__main__":
+    run("pipeline.compare")
