@@ -9,7 +9,7 @@ grids, and scores and metrics as `figures.py` has them for
     category_mean_shape     the mean of the training shapes of the category, which it is told
     nearest_image           the shape of the training view that looks most alike, by a descriptor that nobody trained
                             (`descriptors.py`)
-    oracle                  the training shape with the highest IoU: the best that looking up can do
+    oracle                  the training shape with the highest IoU: the best that looking up can do, by IoU
 
 Tatarchenko et al. 2019 (arXiv:1905.03678) found that such baselines beat the networks of their day. Means are of grids
 at the shards' resolution, with a threshold tuned on the validation split. A test model whose nearest training shape
@@ -54,13 +54,16 @@ class Baselines:
     """
 
     def __init__(self, params: Params, categories: Sequence[str]):
-        wanted = ("occupancy", "points")
-        self.train, self.val, self.test = (
-            ShardDataset(SHARDS, categories, split, targets=wanted) for split in ("train", "val", "test")
+        self.train = ShardDataset(SHARDS, categories, "train", targets=())
+        self.val, self.test = (
+            ShardDataset(SHARDS, categories, split, targets=("occupancy", "points")) for split in ("val", "test")
         )
         self.params, self.resolution = params, self.test.resolution
         self.shapes = packed_grids(self.train, self.resolution)
         self.items = some_views(self.test, params.views)
+        synsets = np.array([synset for synset, _ in self.train.models])
+        self.mean = mean_occupancy(self.shapes, self.resolution)
+        self.means_of = {s: mean_occupancy(self.shapes[synsets == s], self.resolution) for s in sorted(set(synsets))}
 
     def write(self) -> None:
         """Everything that the module names."""
@@ -108,16 +111,13 @@ class Baselines:
         self, dataset: ShardDataset, items: Sequence[int], by_category: bool
     ) -> Iterator[tuple[list[int], Prediction]]:
         """The mean shape, or that of its category, as the answer for every model of the items."""
-        of_all = mean_occupancy(self.shapes, self.resolution)
-        synsets = np.array([synset for synset, _ in self.train.models])
-        of_category = {s: mean_occupancy(self.shapes[synsets == s], self.resolution) for s in sorted(set(synsets))}
         groups: dict[int, list[int]] = {}
         for item in items:
             groups.setdefault(item // dataset.groups, []).append(item)
         for model, members in groups.items():
             # A category without a training shape is answered with the mean of all.
             synset = dataset.models[model][0]
-            yield members, Prediction(field=of_category.get(synset, of_all) if by_category else of_all)
+            yield members, Prediction(field=self.means_of.get(synset, self.mean) if by_category else self.mean)
 
 
 def mean_occupancy(shapes: Tensor, resolution: int) -> np.ndarray:

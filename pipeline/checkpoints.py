@@ -7,7 +7,7 @@ A plain dict, read by `torch.load(path, weights_only=True)`:
     config              that entry, as a plain mapping
     state               the state dict of the network
     samples             on how many it was trained; the curves go on from there if it was not the last
-    val_iou, val_bce    what the validation split gave then
+    val_...             what the validation split gave then
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ must hold the same samples. Writes data/comparison/:
 
 Intervals are of a bootstrap over shapes (`statistics.py`), and a shape is a mesh: models with the same mesh are one.
 Rows in which either of a pair lacks a metric are left out of that metric. Every scope has draws of its own, which all
-pairs share.
+pairs share. `iou` is at each name's own resolution, that of baselines and retrievals at the shards': names of different
+resolutions are to be compared by `iou_32`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def read_samples(name: str) -> Rows:
         key = tuple(row[column] for column in KEY)
         if key in found:
             raise ValueError(f"{path}: expected every sample once, got {'/'.join(key)} twice")
-        found[key] = row
+        found[key] = {column: row.get(column, "") for column in (*KEY, "mesh", "failed", "leaked", *METRICS)}
     return found
 
 
@@ -142,7 +143,7 @@ def number(name: str, row: dict[str, str], metric: str) -> float:
 
 
 def figures(scores: Scores, kinds: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of table.csv: systems, the best IoU first and those without after them by Chamfer; then the others."""
+    """Rows of table.csv: systems, the best first, by IoU at 32^3, those without after them by Chamfer; then others."""
     columns = scores.values.reshape(len(scores.values), -1)
     found = intervals(columns, scores.shapes).reshape(3, len(scores.names), len(METRICS))
     rows = []
@@ -152,13 +153,14 @@ def figures(scores: Scores, kinds: dict[str, str]) -> list[dict[str, Any]]:
             row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True))
         row["failures"] = int(scores.failed[:, index].sum())
         rows.append(row | {"samples": len(scores.shapes), "shapes": len(set(scores.shapes))})
+    judged_by = next((metric for metric in ("iou_32", "iou") if any(row[metric] >= 0 for row in rows)), "iou")
+
+    def rank(row: dict[str, Any]) -> tuple[bool, float, float]:
+        without = math.isnan(row[judged_by])
+        return without, 0.0 if without else -row[judged_by], row["chamfer_unsquared"]
+
     systems = sorted((row for row in rows if row["kind"] == "system"), key=rank)
     return systems + [row for row in rows if row["kind"] != "system"]
-
-
-def rank(row: dict[str, Any]) -> tuple[bool, float, float]:
-    without = math.isnan(row["iou"])
-    return without, 0.0 if without else -row["iou"], row["chamfer_unsquared"]
 
 
 def differences(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.files import atomic_write
 
 CURVES, LIVE = Path("data/curves"), Path("data/dvclive")
+SCORES = ("val_iou", "val_bce", "val_chamfer")  # of `validation.py`
 
 
 class Curves:
@@ -40,7 +41,7 @@ class Curves:
             self.live.end()
 
     def add(self, row: dict[str, float]) -> None:
-        """A row has `samples`, `lr`, scores `val_...` and whatever losses there were."""
+        """A row has `samples`, `lr`, those of SCORES that the system has, and whatever losses there were."""
         self.rows.append(row)
         if self.enabled:
             self._write()
@@ -48,8 +49,9 @@ class Curves:
 
     def _write(self) -> None:
         # Losses may come and go over a training: a column for each that ever was, empty where it was not.
-        names = dict.fromkeys(name for row in self.rows for name in row if name not in ("samples", "lr"))
-        columns = ["samples", *sorted(names, key=lambda name: name.startswith("val_")), "lr"]
+        # Every system has the columns of all scores, as `dvc plots` wants the same ones of each.
+        losses = dict.fromkeys(name for row in self.rows for name in row if name not in ("samples", *SCORES, "lr"))
+        columns = ["samples", *losses, *SCORES, "lr"]
         with atomic_write(CURVES / f"{self.system}.csv") as path, path.open("w", newline="") as file:
             table = csv.DictWriter(file, columns, lineterminator="\n")
             table.writeheader()

@@ -33,8 +33,8 @@ from pipeline.statistics import intervals
 from pipeline.tables import FIGURES, SCORES, write_csv
 
 NEIGHBOURS = Path("data/neighbours.csv")
-HEADLINE = {"iou": "iou", "chamfer_unsquared": "chamfer", "f_score_1%": "f_score_1%"}  # and how its ends are called
-BESIDE = ("iou_32", "normal_consistency")
+HEADLINE = {"iou": "iou", "chamfer_unsquared": "chamfer"}  # and how its ends are called
+BESIDE = ("iou_32", "f_score_1%", "normal_consistency")
 KEYS = ("synset", "model_id", "view", "mesh", "failed", "leaked", "answer")  # columns of samples.csv that are no scores
 Model = tuple[str, str]  # synset, model id
 

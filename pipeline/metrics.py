@@ -5,7 +5,8 @@
 Reads data/checkpoints/<system>.pt, data/shards/ and data/neighbours.csv. Writes scores and metrics of `<system>`, and
 of `<system>_retrieval`, which answers a view with the shape of the training view whose features are nearest; where,
 says `figures.py`. And data/views/<system>.csv, what more views of a shape are worth to a system that was trained on
-several: a row for each of 1, 2, 3, 5, 10 and 20 that the shards have.
+several: a row for each of 1, 2, 3, 5, 10 and 20 that the shards have, from the first `views` of a model in groups of so
+many, or one group of more.
 
 Scores of a sample, a view of a test model:
 
@@ -14,20 +15,23 @@ Scores of a sample, a view of a test model:
     threshold           tuned on the validation split, where it maximises the mean IoU
     iou_0.4, iou_0.5    the same at these thresholds
     iou_32              at the threshold, both grids reduced to 32^3, a cell full where any part is: what systems of
-                        different resolutions are compared by
-    log_loss            cross-entropy of a cell, mean over the grid, in nats
+                        different resolutions are compared by, if their side is a multiple of 32
+    log_loss            cross-entropy of a cell, mean over the grid, in nats; a shape that was looked up is certain of
+                        every cell, and pays for it
     chamfer_..., f_score_..., precision_..., recall_...
                         of points on the predicted surface, marching cubes of the probabilities at the threshold, and
-                        the points of the shard, on the true mesh (`model/clouds.py`)
+                        the points of the shard, on the true mesh (`model/clouds.py`). A system that predicts points
+                        gives as many as it has: fewer points score worse, however well they lie
     cubes_...           the same against as many points on the marching cubes of the true grid
     normal_consistency  against these as well, as grids are seen from outside, and meshes in any winding
     emd                 earth mover's distance of `matched` points of both, exact (`model/matching.py`)
     pix3d_..., r2n2_..., r3d_...
                         by published protocols (`protocols.py`)
 
-A prediction without a surface, or with a value that is not finite, fails: it is counted, and has the worst of each
-score (`BOUNDS` in `model/clouds.py`). Points have no grid and so no IoU. EMD and `pix3d` are of the first view of a
-model, `r3d` is of 30 images; these three need SciPy, and are left out where there is none.
+A prediction without a surface at the threshold, or with a value that is not finite, fails: it is counted, and has the
+worst IoU, and of what is measured on surfaces the worst score (`BOUNDS` in `model/clouds.py`). Points have no grid and
+so no IoU. EMD and `pix3d` are of the first view of a model, `r3d` is of 30 images; these three need SciPy, and are left
+out where there is none.
 
 Figures are means over samples with 95 % intervals over shapes (`statistics.py`), and are comparable where
 `split_sha256`, a hash of the scored models' names, is equal.
@@ -36,6 +40,7 @@ Figures are means over samples with 95 % intervals over shapes (`statistics.py`)
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,13 +140,14 @@ class Evaluation:
         print(f"{name}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
 
     def write_views(self, threshold: float, rows: list[dict[str, Any]]) -> None:
-        """How the scores of BRIEF depend on the number of views; each view of a model is in one group."""
+        """How scores depend on the number of views: of the first `views` of a model, in groups, one at least."""
         trained = getattr(self.config, "views", 1)
         table = [self.of_views(1, rows)]
         for count in COUNTS[1:] if trained > 1 else ():
             if count <= self.test.groups:
                 data = self.split("test", count)
-                answers = self.answers(data, range(len(data)), f"{count} views")
+                items = some_views(data, max(1, self.params.views // count))
+                answers = self.answers(data, items, f"{count} views")
                 scores = self.scorer(data)(answers, threshold, brief=True)
                 found = rows_of(data, {item: values | {"failed": 0} for item, values in scores.items()}, self.known)
                 table.append(self.of_views(count, found))
@@ -149,16 +155,18 @@ class Evaluation:
             write_csv(temporary, table)
 
     def of_views(self, count: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """A row of the table, of the same columns whatever the system's scores are, as `dvc plots` wants it."""
         row: dict[str, Any] = {"views": count, "samples": len(rows)}
-        for line in summary(rows):
-            if line["score"] in BRIEF:
-                name = line["score"]
-                row |= {name: line["mean"], f"{name}_low": line["low"], f"{name}_high": line["high"]}
+        lines = {line["score"]: line for line in summary(rows)}
+        for name in BRIEF:
+            line = lines.get(name, dict.fromkeys(("mean", "low", "high"), math.nan))
+            row |= {name: line["mean"], f"{name}_low": line["low"], f"{name}_high": line["high"]}
         return row
 
     def split(self, name: str, views: int = 1) -> ShardDataset:
         wanted = ("occupancy", "points", *maps(self.config))
-        return ShardDataset(SHARDS, self.categories, name, views, wanted)
+        targets = wanted[2:] if name == "train" else wanted  # whose views are looked at, and no more
+        return ShardDataset(SHARDS, self.categories, name, views, targets)
 
     def scorer(self, dataset: ShardDataset, resolution: int = 0) -> Scorer:
         params = self.params

@@ -98,7 +98,7 @@ src="data:image/png;base64,$sheet">
 <tbody>$table</tbody>
 </table></div>
 <p>Green is better than both the nearest image and the mean shape, red is worse than either. Grey is no
-competitor: it is told the truth, and bounds what looking up can reach.</p>
+competitor: it is told the truth, and bounds what looking up can reach by IoU.</p>
 <h2>Training</h2>
 <div class="panel">$charts</div>
 <h2>All scores</h2>

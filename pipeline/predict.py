@@ -46,7 +46,7 @@ def trained(system: str) -> tuple[Any, Any]:
 def tuned_threshold(system: str) -> float:
     """The threshold that the metrics stage tuned on validation, 0.5 where it has not run."""
     path = FIGURES / system / "overall.json"
-    return float(json.loads(path.read_text())["threshold"]) if path.is_file() else 0.5
+    return float(json.loads(path.read_text()).get("threshold", 0.5)) if path.is_file() else 0.5
 
 
 def look(photos: Sequence[Path], size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from model.isosurface import marching_cubes
 from model.surfaces import mesh_occupancy, surface_points
 
 NOTHING = np.zeros((0, 3), np.float32)
+FAR = 1e3  # sides of the unit cube; squares of much larger distances are infinite
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Prediction:
 def predict(network: Any, images: Tensor) -> list[Prediction]:
     """What a system makes of `images` (B, V, C, H, W).
 
-    A prediction with a value that is not finite becomes one of nothing: a free grid, no faces, no points.
+    A prediction with a value that is not finite, or farther out than FAR, becomes one of nothing: a free grid, no
+    faces, no points.
     """
     with torch.inference_mode():
         given = network.predict(images)
@@ -64,8 +66,12 @@ def predict(network: Any, images: Tensor) -> list[Prediction]:
     arrays = (given.float().sigmoid() if network.output == "occupancy" else given.float()).detach().cpu().numpy()
     if network.output == "occupancy":
         return [Prediction(field=a if np.isfinite(a).all() else np.zeros_like(a)) for a in arrays]
-    return [Prediction(points=a if np.isfinite(a).all() else NOTHING) for a in arrays]
+    return [Prediction(points=a if _near(a) else NOTHING) for a in arrays]
 
 
 def _mesh(vertices: np.ndarray, faces: np.ndarray) -> Prediction:
-    return Prediction(mesh=(vertices, faces if np.isfinite(vertices).all() else faces[:0]))
+    return Prediction(mesh=(vertices, faces if _near(vertices) else faces[:0]))
+
+
+def _near(points: np.ndarray) -> bool:
+    return bool((np.abs(points) < FAR).all())  # False of NaN

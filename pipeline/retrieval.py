@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.batches import unpack_bits
 from pipeline.command import progress
+from pipeline.machine import device
 from pipeline.neighbours import nearest_rows
 from pipeline.predictions import Prediction
 from pipeline.scoring import shown
@@ -57,6 +58,9 @@ def nearest_models(
         batches = shown(dataset, some, image_size, batch_size, f"{label}, {what}")
         return torch.cat([describe(images).float().cpu() for images, _ in batches])
 
-    views = described(train, range(len(train)), "training views")
-    nearest = nearest_rows(described(test, items, "views"), views)
+    views, asked = described(train, range(len(train)), "training views"), described(test, items, "views")
+    try:
+        nearest = nearest_rows(asked.to(device()), views.to(device()))
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
     return {item: int(view) // train.groups for item, view in zip(items, nearest.tolist(), strict=True)}

@@ -116,7 +116,10 @@ class Scorer:
         scores: Scores = {}
         field = prediction.occupancy(self.resolution)
         if field is not None and self.resolution % protocols.R2N2_SIDE == 0:
-            scores |= {f"r2n2_{name}": value for name, value in protocols.r2n2(field, truth.occupancy).items()}
+            of_r2n2 = protocols.r2n2(field, truth.occupancy)
+            if prediction.field is None:  # a mesh has no probabilities
+                del of_r2n2["log_loss"]
+            scores |= {f"r2n2_{name}": value for name, value in of_r2n2.items()}
         if not WITH_SCIPY:
             return scores
         if item % self.dataset.groups == 0:

@@ -3,7 +3,8 @@
 Views of one shape, and models with one mesh, rise and fall together, so it is shapes that are drawn and not rows: of S
 shapes S with replacement, each with all its rows (Field and Welsh 2007, "Bootstrapping clustered data"). The mean of a
 draw is the sum of its values over their number, and the interval is where the middle 95 % of RESAMPLES such means lie
-(percentile interval; Efron and Tibshirani 1993, chapter 13). All columns of a call share the draws.
+(percentile interval; Efron and Tibshirani 1993, chapter 13). All columns of a call share the draws. Of few shapes the
+interval is too narrow: of five it holds the true mean in about 80 % of cases, of ten or more in over 90 %.
 """
 
 from __future__ import annotations

@@ -15,13 +15,14 @@ METRICS = {
     "chamfer_unsquared": ("Chamfer", -1),
     "f_score_1%": ("F-score 1%", 1),
 }  # -1: less is better
-JUDGED_BY = (("iou_32", "iou"), ("chamfer_unsquared",))  # the first of each that both have, whatever the resolution
 NOTE = """\
-Means over the scored views with 95 % intervals (bootstrap over shapes); bold: the best trained system.
+Means over the scored views with 95 % intervals (bootstrap over shapes); bold: the best trained system. IoU is at each
+system's own resolution, the others' at the shards'; at 32³ all compare. Chamfer distance and F-score favour dense point
+clouds: a system that predicts points gives as many as it has, from surfaces `metrics.points` are drawn.
 `<system>_retrieval` and `nearest_image` answer with the nearest training view's shape. `category_mean_shape` is told
-the category, `oracle` the true shape: neither competes.
+the category, `oracle` has the training shape with the highest IoU: neither competes.
 
-Does a system beat retrieval? Its figure minus that of looking up, on the same views; IoU at 32³, as grids differ."""
+Does a system beat retrieval? Its figure minus that of looking up, on the same views."""
 
 
 def markdown(figures: list[dict[str, Any]], pairs: Iterable[Mapping[str, Any]]) -> str:
@@ -30,6 +31,8 @@ def markdown(figures: list[dict[str, Any]], pairs: Iterable[Mapping[str, Any]]) 
     titles = [f"{title} {'↑' if sign > 0 else '↓'}" for title, sign in shown.values()]
     systems = [row for row in figures if row["kind"] == "system"]
     best = {metric: _best([row[metric] for row in systems], sign) for metric, (_, sign) in shown.items()}
+    if "iou_32" in shown:
+        best["iou"] = None  # of grids that may differ in their resolution
     lines = [_line("name", *titles, "failures"), _line(*["---"] * (len(titles) + 2))]
     for row in figures:
         cells = [_cell(row, metric, row["kind"] == "system" and row[metric] == best[metric]) for metric in shown]
@@ -44,10 +47,11 @@ def verdicts(systems: Iterable[str], overall: Mapping[tuple[str, str, str], Mapp
     Args:
         overall: rows of pairs.csv by (system, other, metric).
     """
-    lines = [_line("system", "against", "by IoU", "by Chamfer"), _line(*["---"] * 4)]
+    judged_by = ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
+    lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judged_by)), _line(*["---"] * 4)]
     for system in systems:
         for other in ("nearest_image", f"{system}_retrieval"):
-            common = [next((m for m in among if (system, other, m) in overall), None) for among in JUDGED_BY]
+            common = [metric if (system, other, metric) in overall else None for metric in judged_by]
             cells = [_judgement(overall[system, other, metric], metric) if metric else "" for metric in common]
             lines.append(_line(system, other, *cells))
     return lines

@@ -42,10 +42,9 @@ def validate(
         resolution: R.
 
     Returns:
-        Means over samples. Of occupancy `val_iou` and `val_bce` (mean over cells); of points `val_chamfer` (unsquared,
-        against 2500 points of the true surface); of meshes `val_iou` of what they enclose and `val_chamfer` (of 2500
-        points on them). And `variety`: how much the predictions differ among themselves, as a share of how much the
-        shapes do.
+        Means over samples. Of occupancy `val_iou` and `val_bce` (mean over cells); of points `val_chamfer`, unsquared,
+        against every n-th true point, at most POINTS; of meshes the same, of POINTS on them, and `val_iou` of what they
+        enclose. And `variety`: how much the predictions differ among themselves, as a share of how much the shapes do.
     """
     network.eval()
     for buffer in network.buffers():  # running means: each process has seen its own share

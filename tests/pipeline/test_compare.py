@@ -252,3 +252,16 @@ def test_iou_is_judged_on_the_grid_that_all_share(project):
         write(name, lower, lambda row: row | {"iou_32": f"{float(row['iou']) + 0.3:.6f}"})
     compare(["s"])
     assert "| s | nearest_image | **loses** -0.200 [-0.200, -0.200] | **beats**" in markdown()
+
+
+def test_systems_are_ranked_on_the_grid_that_all_share_and_a_coarse_one_is_no_match(project):
+    for name in ("s_retrieval", "t_retrieval", "c_retrieval", *BASELINES):
+        write(name, truth, lambda row: row | {"iou_32": row["iou"]})
+    write("s", truth, lambda row: row | {"iou_32": row["iou"]})
+    coarse = write("t", lambda shape, view: truth(shape, view) + 0.1, lambda row: row | {"iou_32": "0.1"})
+    write("c", lambda shape, view: truth(shape, view) + 0.2, without("iou_32"))
+    compare(["t", "s", "c"])
+    assert coarse.is_file() and [row["name"] for row in table("table")][:3] == ["s", "t", "c"]
+    lines = {line.split(" |")[0]: line for line in markdown().split("\n\n")[0].splitlines()}
+    assert "**" not in lines["| t"].split(" | ")[1] and "**" in lines["| s"].split(" | ")[2]
+    assert "| c | nearest_image |  | **beats** -0.2" in markdown()

@@ -11,7 +11,11 @@ from pipeline.curves import Curves
 
 FIRST = {"samples": 16, "voxels": 0.5, "val_iou": 0.1, "val_bce": 0.4, "lr": 0.001}
 SECOND = {"samples": 32, "voxels": 0.25, "adversarial": 1 / 3, "val_iou": 0.2, "val_bce": 0.3, "lr": 0.0005}
-TABLE = "samples,voxels,adversarial,val_iou,val_bce,lr\n16,0.5,,0.1,0.4,0.001\n32,0.25,0.333333,0.2,0.3,0.0005\n"
+FIRST_TABLE = "samples,voxels,val_iou,val_bce,val_chamfer,lr\n16,0.5,0.1,0.4,,0.001\n"
+TABLE = (
+    "samples,voxels,adversarial,val_iou,val_bce,val_chamfer,lr\n"
+    "16,0.5,,0.1,0.4,,0.001\n32,0.25,0.333333,0.2,0.3,,0.0005\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +27,7 @@ def test_the_table_has_a_column_for_every_loss_that_ever_was(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "dvclive", None)
     with Curves("r3d", []) as curves:
         curves.add(FIRST)
-        assert Path("data/curves/r3d.csv").read_text() == "samples,voxels,val_iou,val_bce,lr\n16,0.5,0.1,0.4,0.001\n"
+        assert Path("data/curves/r3d.csv").read_text() == FIRST_TABLE
         curves.add(SECOND)
     assert Path("data/curves/r3d.csv").read_text() == TABLE
     assert not Path("data/dvclive").exists()

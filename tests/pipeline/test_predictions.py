@@ -83,6 +83,12 @@ def test_what_is_not_finite_is_nothing(output: str) -> None:
     assert grid is None or not grid.any()
 
 
+def test_what_lies_far_out_is_nothing() -> None:
+    far = torch.full((1, 9, 3), 1e20)
+    (prediction,) = predict(System("points", far), torch.zeros(1, 1, 1, 4, 4))
+    assert prediction.points is not None and not len(prediction.points)
+
+
 def test_faces_without_an_area_have_no_points() -> None:
     flat = Prediction(mesh=(np.zeros((4, 3), np.float32), np.array([[0, 1, 2], [1, 2, 3]])))
     assert flat.cloud(10, 0.5, np.random.default_rng(0))[0].shape == (0, 3)

@@ -92,7 +92,17 @@ def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
 def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = run(monkeypatch)
     rows = curves()
-    assert list(rows[0]) == ["samples", "voxels", "kl", "adversarial", "discriminator", "val_iou", "val_bce", "lr"]
+    assert list(rows[0]) == [
+        "samples",
+        "voxels",
+        "kl",
+        "adversarial",
+        "discriminator",
+        "val_iou",
+        "val_bce",
+        "val_chamfer",
+        "lr",
+    ]
     assert [row["samples"] for row in rows] == ["56", "112", "160"]
     assert rows[0]["adversarial"] == "" and float(rows[2]["discriminator"]) > 0
     assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
@@ -140,7 +150,7 @@ def test_points_are_trained_and_the_nearest_are_kept(monkeypatch: pytest.MonkeyP
     values |= {"selected_systems": {"tiny": "view2points"}, "systems": {"tiny": small | {"hidden": [64], "points": 50}}}
     Path("params.yaml").write_text(yaml.safe_dump(values))
     found, rows = run(monkeypatch), curves()
-    assert list(rows[0]) == ["samples", "chamfer", "val_chamfer", "lr"]
+    assert list(rows[0]) == ["samples", "chamfer", "val_iou", "val_bce", "val_chamfer", "lr"]
     assert found["val_chamfer"] == pytest.approx(min(float(row["val_chamfer"]) for row in rows), rel=1e-5)
     assert found["val_chamfer"] < 0.5
 
