@@ -4,7 +4,7 @@
 
 After `dvc repro` of the systems that `selected_systems` names. Writes benchmarks/results/systems_<label>.json: the
 training's settings, and the data set's (without its path); the configuration and the validation curve of every system;
-its scores by number of views; data/comparison/table.csv; and of pairs.csv every system against what was looked up.
+its scores by number of views; and where there is a comparison, its table, and every system against what was looked up.
 """
 
 from __future__ import annotations
@@ -40,18 +40,23 @@ def number(text: str) -> Any:
 def collect() -> dict[str, Any]:
     selected = read("selected_systems")
     about = json.loads((FIGURES / "oracle" / "overall.json").read_text(encoding="utf-8"))
-    table, pairs = rows(COMPARISON / "table.csv"), rows(COMPARISON / "pairs.csv")
-    return {
+    found = {
         "data": {key: about[key] for key in ("models", "samples", "leaked", "split", "split_sha256")}
         | {key: read(f"render.{key}") for key in ("views", "height", "width")},
         "train": read("train"),
         "systems": {name: {"module": module} | read(f"systems.{name}") for name, module in selected.items()},
         "curves": {name: rows(CURVES / f"{name}.csv") for name in selected},
-        "views": {name: found for name in selected if len(found := rows(VIEWS / f"{name}.csv")) > 1},
-        "table": table,
-        "against_retrieval": [
-            p for p in pairs if p["a"] in selected and p["b"] in ("nearest_image", f"{p['a']}_retrieval")
-        ],
+        "views": {name: table for name in selected if len(table := rows(VIEWS / f"{name}.csv")) > 1},
+    }
+    return found | compared(selected) if COMPARISON.is_dir() else found
+
+
+def compared(selected: dict[str, str]) -> dict[str, Any]:
+    pairs = rows(COMPARISON / "pairs.csv")
+    asked = [pair for pair in pairs if pair["b"] in ("nearest_image", f"{pair['a']}_retrieval")]
+    return {
+        "table": rows(COMPARISON / "table.csv"),
+        "against_retrieval": [pair for pair in asked if pair["a"] in selected],
     }
 
 
