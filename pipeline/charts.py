@@ -39,7 +39,7 @@ def charts(curves: list[dict[str, str]], sweep: list[dict[str, str]], views: lis
         views: rows of data/views/<system>.csv, drawn where there are several.
     """
     drawn: list[Callable[[Axes], None]] = [
-        partial(learning, rows=curves, score=s) for s in VALIDATION if s in curves[0]
+        partial(learning, rows=curves, score=s) for s in VALIDATION if series(curves, "samples", s)[1]
     ]
     drawn.append(partial(losses, rows=curves))
     drawn += [partial(thresholds, rows=sweep)] if sweep else []
@@ -80,13 +80,14 @@ def thresholds(axes: Axes, rows: list[dict[str, str]]) -> None:
 def more_views(axes: Axes, rows: list[dict[str, str]]) -> None:
     """With 95 % intervals."""
     of_grids = {"iou": ("at the tuned threshold", SYSTEM), "iou_0.4": ("at 0.4", FIXED)}
-    shown = of_grids if "iou" in rows[0] else {"chamfer_unsquared": ("", SYSTEM)}
+    with_grids = bool(rows[0].get("iou"))
+    shown = of_grids if with_grids else {"chamfer_unsquared": ("", SYSTEM)}
     for score, (label, colour) in shown.items():
         x, y = series(rows, "views", score)
         low, high = (series(rows, "views", f"{score}_{end}")[1] for end in ("low", "high"))
         axes.plot(x, y, color=colour, marker=".", label=label)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    title = "IoU" if "iou" in rows[0] else "Chamfer distance"
+    title = "IoU" if with_grids else "Chamfer distance"
     axes.set(title=f"test {title} by views of a shape", xlabel="views", ylim=(0, None))
     axes.set_xticks(x)
     if len(shown) > 1:

@@ -23,8 +23,8 @@ def more_views(*scores: str) -> list[dict[str, str]]:
 
 def test_charts_leave_out_blanks_and_are_the_same_when_made_again() -> None:
     curves = [
-        ROW | {"a": "0.5", "game": "", "val_iou": "0.1", "val_bce": "0.7"},
-        ROW | {"a": "0.4", "game": "0", "val_iou": "0.2", "val_bce": "0.6"},
+        ROW | {"a": "0.5", "game": "", "val_iou": "0.1", "val_bce": "0.7", "val_chamfer": ""},
+        ROW | {"a": "0.4", "game": "0", "val_iou": "0.2", "val_bce": "0.6", "val_chamfer": ""},
     ]
     text = charts(curves, SWEEP, more_views("iou", "iou_0.4"))
     assert {"validation IoU", "losses", "a", "val_bce", "validation IoU by threshold"} <= set(words(text))
