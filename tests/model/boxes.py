@@ -61,3 +61,12 @@ def small_encoder() -> int:
     second = 9 * (8 * 16 + 16 * 16) + 8 * 16 + 6 * 16  # two convolutions, the shortcut's, three normalisations
     third = 9 * (16 * 32 + 32 * 32) + 16 * 32 + 6 * 32
     return stem + first + second + third
+
+
+def slabs(count: int = 4, views: int = 1, progress: float = 1.0) -> dict:
+    """Noise for pictures; shapes are slabs, the first one the thinnest."""
+    torch.manual_seed(1)
+    images, occupancy = torch.rand(count, views, 1, 16, 24), torch.zeros(count, 16, 16, 16)
+    for i in range(count):
+        occupancy[i, : 3 * (i + 1)] = 1
+    return {"images": images, "occupancy": occupancy, "progress": progress}

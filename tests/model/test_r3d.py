@@ -11,6 +11,7 @@ from model import r3d
 from model.distances import iou
 from model.layers import blocks
 from tests.model.boxes import boxes, overfit
+from tests.model.boxes import slabs as batch
 from tests.model.learning import learn
 
 SMALL = r3d.Config(
@@ -32,15 +33,6 @@ SMALL = r3d.Config(
 def small(**changes: object) -> r3d.Model:
     torch.manual_seed(0)
     return r3d.Model(r3d.Config(**(vars(SMALL) | changes)))
-
-
-def batch(count: int = 4, views: int = 1, progress: float = 1.0) -> dict:
-    """Noise for pictures; shapes are slabs, the first one the thinnest."""
-    torch.manual_seed(1)
-    images, occupancy = torch.rand(count, views, 1, 16, 24), torch.zeros(count, 16, 16, 16)
-    for i in range(count):
-        occupancy[i, : 3 * (i + 1)] = 1
-    return {"images": images, "occupancy": occupancy, "progress": progress}
 
 
 def count(module: torch.nn.Module) -> int:

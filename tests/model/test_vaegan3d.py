@@ -8,6 +8,7 @@ import torch
 from model import vaegan3d
 from model.distances import iou
 from tests.model.boxes import IMAGE_SIZE, boxes, overfit
+from tests.model.boxes import slabs as batch
 from tests.model.learning import learn
 
 SMALL = vaegan3d.Config(
@@ -30,15 +31,6 @@ PARTS = ["reconstruction", "discriminator"]
 def small(**changes: object) -> vaegan3d.Model:
     torch.manual_seed(0)
     return vaegan3d.Model(vaegan3d.Config(**(vars(SMALL) | changes)))
-
-
-def batch(count: int = 4, views: int = 1, progress: float = 1.0) -> dict:
-    """Noise for pictures; shapes are slabs, the first one the thinnest."""
-    torch.manual_seed(1)
-    images, occupancy = torch.rand(count, views, 1, 16, 24), torch.zeros(count, 16, 16, 16)
-    for i in range(count):
-        occupancy[i, : 3 * (i + 1)] = 1
-    return {"images": images, "occupancy": occupancy, "progress": progress}
 
 
 def count(module: torch.nn.Module) -> int:
