@@ -20,7 +20,7 @@ from tests.road import STAGES
 ROOT = Path(__file__).parents[1]
 MODELS = {(CHAIR, f"m{i:02}"): box(1, 1, 1 + i / 10) for i in range(30)}
 SIZE = 400  # kB
-KILLS = int(os.environ.get("ONEVIEW_KILLS", "10"))
+KILLS = int(os.environ.get("ONEVIEW_KILLS", "15"))
 KILLED = ("catalog", "voxelize", "pack")
 
 
