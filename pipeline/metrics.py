@@ -164,9 +164,8 @@ class Evaluation:
         return row
 
     def split(self, name: str, views: int = 1) -> ShardDataset:
-        wanted = ("occupancy", "points", *maps(self.config))
-        targets = wanted[2:] if name == "train" else wanted  # whose views are looked at, and no more
-        return ShardDataset(SHARDS, self.categories, name, views, targets)
+        compared = () if name == "train" else ("occupancy", "points")  # of training shapes only the views are looked at
+        return ShardDataset(SHARDS, self.categories, name, views, (*compared, *maps(self.config)))
 
     def scorer(self, dataset: ShardDataset, resolution: int = 0) -> Scorer:
         params = self.params

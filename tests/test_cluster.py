@@ -49,7 +49,7 @@ def cluster(
     kind = "--nanny" if nanny else "--no-nanny"
     options = ("--nthreads", "1", "--no-dashboard", kind, "--host", "127.0.0.1")
     workers = [start("worker", *options) for _ in range(2)]
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 60
     while not (tmp_path / "scheduler.json").is_file():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -112,12 +112,12 @@ def test_a_killed_worker_loses_nothing(
         f"records.make(job, Path({str(root)!r}), entries, Path('cluster.zip'), 0)"
     )
     run = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 60
     while len(list(marks.iterdir())) < 5 or len({mark.name.split()[1] for mark in marks.iterdir()}) < len(workers):
         assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.02)
     workers[0].send_signal(signal.SIGKILL)
-    assert run.wait(240) == 0
+    assert run.wait(60) == 0
     made = [mark.name.split() for mark in marks.iterdir()]
     assert {pid for _, pid in made} == {str(worker.pid) for worker in workers}
     assert {name for name, _ in made} == {name for _, name in MODELS} and len(made) < len(MODELS) + 3
