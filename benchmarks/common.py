@@ -11,9 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.files import atomic_write
-from pipeline.records import seeded
-from pipeline.sources import ModelRef, find
+from pipeline.records.records import seeded
+from pipeline.runtime.files import atomic_write
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import find
 
 RESULTS = Path("benchmarks/results")
 T = TypeVar("T")

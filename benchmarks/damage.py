@@ -26,12 +26,15 @@ from numpy.random import Generator
 from scipy.ndimage import binary_fill_holes
 
 from benchmarks.common import models
-from pipeline import meshes, synthesize
-from pipeline.families import FAMILIES, Part
-from pipeline.meshes import EXTENT, Mesh
-from pipeline.records import seeded
-from pipeline.solid import surface
-from pipeline.sources import LAYOUTS, ModelRef
+from pipeline import synthesize
+from pipeline.families.registry import FAMILIES
+from pipeline.families.solids import Part
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import EXTENT, Mesh
+from pipeline.geometry.solid import surface
+from pipeline.records.records import seeded
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS
 
 KINDS = ("none", "flipped", "doubled", "holes", "open bottoms", "overlapping parts", "panels", "all")
 HOLES, HOLE_RADIUS = 3, 0.06  # in the normalised frame

@@ -28,11 +28,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import common
-from pipeline import meshes, render, shards, synthesize, voxelize
-from pipeline.chunks import Chunks
-from pipeline.families import FAMILIES
-from pipeline.params import load
-from pipeline.shards import PER_VIEW, Sample, ShardDataset
+from pipeline import render, synthesize, voxelize
+from pipeline.families.registry import FAMILIES
+from pipeline.geometry import meshes
+from pipeline.runtime.params import load
+from pipeline.shards import layout
+from pipeline.shards.chunks import Chunks
+from pipeline.shards.layout import PER_VIEW, Sample, ShardDataset
 
 BATCH, WORKERS = 32, (0, 2)
 TARGETS = (("occupancy",), ("occupancy", "points"))
@@ -49,10 +51,10 @@ def stored(root: Path, count: int) -> Iterator[Sample]:
     """Up to `count` models of the shards below `root`, from all over them."""
     rows = []
     for path in sorted(root.glob("*/*.h5")):
-        with shards.open_shard(path) as file:
+        with layout.open_shard(path) as file:
             rows += [(path, row) for row in range(len(file["model_id"]))]
     for n, (path, row) in enumerate(rows[:: max(1, len(rows) // count)][:count]):
-        with shards.open_shard(path) as file:
+        with layout.open_shard(path) as file:
             yield _sample(n, {name: file[name][row] for name in file if file[name].ndim > 1})
 
 
@@ -277,7 +279,7 @@ def disk(root: Path, models: int) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shards", type=Path, default=shards.SHARDS, help="models come from here, or are made")
+    parser.add_argument("--shards", type=Path, default=layout.SHARDS, help="models come from here, or are made")
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--samples", type=int, default=768)
     parser.add_argument("--rounds", type=int, default=9)
@@ -289,7 +291,7 @@ def main() -> None:
         samples = list(stored(args.shards, args.models) if found else built(args.models))
         for number, sample in enumerate(samples):
             write_files(root, number, sample)
-        shards.write(root / "shards/all/train-000.h5", iter(samples), len(samples), "all", "train", "")
+        layout.write(root / "shards/all/train-000.h5", iter(samples), len(samples), "all", "train", "")
         count = min(args.samples, len(samples) * len(samples[0].views)) // BATCH * BATCH
         result = {
             "models": len(samples),

@@ -32,14 +32,14 @@ from torch import Tensor
 
 from benchmarks import damage
 from benchmarks.common import models, seconds, write
-from model.clouds import cloud_scores
-from model.distances import chamfer_unsquared, iou, iou_curve, log_loss
-from model.isosurface import marching_cubes
-from model.matching import emd, emd_auction
-from model.surfaces import mesh_occupancy, surface_points
-from pipeline import protocols
-from pipeline.solid import solid
-from pipeline.sources import ModelRef
+from pipeline.geometry.isosurface import marching_cubes
+from pipeline.geometry.solid import solid
+from pipeline.geometry.surfaces import mesh_occupancy, surface_points
+from pipeline.scoring import protocols
+from pipeline.scoring.clouds import cloud_scores
+from pipeline.scoring.distances import chamfer_unsquared, iou, iou_curve, log_loss
+from pipeline.scoring.matching import emd, emd_auction
+from pipeline.sources.layout import ModelRef
 
 LIBRARIES = ("easypytorch3d", "numpy", "scipy", "torch")
 RESOLUTION, POINTS, MATCHED = 64, 10_000, 1024

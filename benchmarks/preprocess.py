@@ -22,12 +22,16 @@ import numpy as np
 import torch
 
 from benchmarks.common import models, seconds, write
-from pipeline import meshes, pack, records, render, shards, voxelize
-from pipeline.command import progress
-from pipeline.files import sha256
-from pipeline.params import load
-from pipeline.records import Archive, Entry
-from pipeline.sources import LAYOUTS, ModelRef
+from pipeline import pack, render, voxelize
+from pipeline.geometry import meshes
+from pipeline.records import records
+from pipeline.records.records import Archive, Entry
+from pipeline.runtime.command import progress
+from pipeline.runtime.files import sha256
+from pipeline.runtime.params import load
+from pipeline.shards import layout
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS
 
 SHAPENET = 51_300  # models of ShapeNetCore.v2
 PARTS = ("read", "render", "voxelize", "pack")
@@ -67,7 +71,7 @@ def costs(root: Path, refs: Sequence[ModelRef], folder: Path) -> dict[str, list[
     bar = progress("pack", len(entries), "model", shown=False)
     with Archive(outs[0]) as views, Archive(outs[1]) as voxels:
         samples = pack.samples(entries, views, voxels, bar)
-        taken, _ = seconds(lambda: shards.write(folder / "all.h5", samples, len(entries), "all", "train", ""))
+        taken, _ = seconds(lambda: layout.write(folder / "all.h5", samples, len(entries), "all", "train", ""))
     found["pack"] = [taken / len(refs)] * len(refs)
     return {part: values[-len(refs) :] for part, values in found.items()}
 

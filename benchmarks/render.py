@@ -40,11 +40,13 @@ from pytorch3d.renderer import MeshRasterizer, MeshRendererWithFragments, Raster
 from pytorch3d.structures import Meshes
 
 from benchmarks import common
-from pipeline import meshes, rays, render
-from pipeline.meshes import Mesh
-from pipeline.params import load
-from pipeline.records import seeded
-from pipeline.sources import LAYOUTS, ModelRef
+from pipeline import render
+from pipeline.geometry import meshes, rays
+from pipeline.geometry.meshes import Mesh
+from pipeline.records.records import seeded
+from pipeline.runtime.params import load
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS
 
 LIBRARIES = ("easypytorch3d", "numpy", "open3d", "torch")
 Pictures = tuple[np.ndarray, np.ndarray]  # gray (V, H, W) uint8 and masks (V, H, W) bool

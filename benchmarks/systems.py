@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import write
-from pipeline.curves import CURVES
 from pipeline.metrics import VIEWS
-from pipeline.params import read
-from pipeline.tables import COMPARISON, FIGURES
+from pipeline.runtime.params import read
+from pipeline.scoring.tables import COMPARISON, FIGURES
+from pipeline.training.curves import CURVES
 
 LIBRARIES = ("numpy", "torch")
 

@@ -29,8 +29,8 @@ import trimesh
 from scipy.ndimage import binary_fill_holes
 
 from benchmarks import common, damage
-from pipeline.meshes import Mesh
-from pipeline.solid import solid, surface
+from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.solid import solid, surface
 
 RESOLUTION = 64
 LIBRARIES = ("libigl", "numpy", "open3d", "scipy", "trimesh")

@@ -3,12 +3,12 @@
     python -m pipeline.baselines
 
 Reads data/shards/. Writes data/neighbours.csv, of every test model the training shape with the highest IoU of solid
-grids, and scores and metrics as `figures.py` has them for
+grids, and scores and metrics as `scoring/figures.py` has them for
 
     mean_shape              one answer to every view: the mean of all training shapes
     category_mean_shape     the mean of the training shapes of the category, which it is told
     nearest_image           the shape of the training view that looks most alike, by a descriptor that nobody trained
-                            (`descriptors.py`)
+                            (`scoring/descriptors.py`)
     oracle                  the training shape with the highest IoU: the best that looking up can do, by IoU
 
 Tatarchenko et al. 2019 (arXiv:1905.03678) found that such baselines beat the networks of their day. Means are of grids
@@ -26,20 +26,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.batches import unpack_bits
-from pipeline.command import run
-from pipeline.descriptors import SIZE, descriptor
-from pipeline.figures import NEIGHBOURS, facts, mean_curve, rows_of, write
-from pipeline.files import atomic_write
-from pipeline.machine import device
 from pipeline.metrics import Params
-from pipeline.neighbours import closest_grids, packed_grids
-from pipeline.params import Dataset, load
-from pipeline.predictions import Prediction
-from pipeline.retrieval import lookups, nearest_models
-from pipeline.scoring import Scorer, best_threshold, some_views
-from pipeline.shards import SHARDS, ShardDataset
-from pipeline.tables import write_csv
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.machine import device
+from pipeline.runtime.params import Dataset, load
+from pipeline.scoring.descriptors import SIZE, descriptor
+from pipeline.scoring.figures import NEIGHBOURS, facts, mean_curve, rows_of, write
+from pipeline.scoring.neighbours import closest_grids, packed_grids
+from pipeline.scoring.predictions import Prediction
+from pipeline.scoring.retrieval import lookups, nearest_models
+from pipeline.scoring.scorer import Scorer, best_threshold, some_views
+from pipeline.scoring.tables import write_csv
+from pipeline.shards.batches import unpack_bits
+from pipeline.shards.layout import SHARDS, ShardDataset
 
 
 class Baselines:

@@ -8,7 +8,7 @@ The only stage that walks the raw tree. A table has one row for each model found
     synset, model_id    the model
     split               train, val or test
     split_source        who says so: a list of the field with the first digits of its hash, as `all.csv:0a1b2c3d`, the
-                        data set itself, or `hash` for 70/10/20 by a hash of the id (see `splits.py`)
+                        data set itself, or `hash` for 70/10/20 by a hash of the id (see `sources/splits.py`)
     status, detail      `ok`, or why it can't be used: the reason code of a `MeshError` or a `Lost` call, or `missing`
                         (a folder without a mesh), `duplicate`, `no_split` (the list does not have it)
     layout              which of `pipeline.sources` it lies in
@@ -31,15 +31,18 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import meshes, records, splits
-from pipeline.command import run
-from pipeline.files import atomic_write, sha256
-from pipeline.journal import open_journal
-from pipeline.meshes import MeshError
-from pipeline.parallel import Lost, parallel
-from pipeline.params import Dataset, load
-from pipeline.records import Entry, parts_sha256, refuse_past
-from pipeline.sources import LAYOUTS, Found, ModelRef, find, tree
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import MeshError
+from pipeline.records import records
+from pipeline.records.journal import open_journal
+from pipeline.records.parallel import Lost, parallel
+from pipeline.records.records import Entry, parts_sha256, refuse_past
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write, sha256
+from pipeline.runtime.params import Dataset, load
+from pipeline.sources import splits, tree
+from pipeline.sources.layout import Found, ModelRef
+from pipeline.sources.registry import LAYOUTS, find
 
 CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
 COLUMNS = (

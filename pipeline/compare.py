@@ -11,10 +11,10 @@ must hold the same samples. Writes data/comparison/:
                 the share of the shapes on which a is better, and the number of shapes. Scopes are `overall`, the
                 categories by name, and `without_leaks`: shapes of which the training split has no near twin
 
-Intervals are of a bootstrap over shapes (`statistics.py`), and a shape is a mesh: models with the same mesh are one.
-Rows in which either of a pair lacks a metric are left out of that metric. Every scope has draws of its own, which all
-pairs share. `iou` is at each name's own resolution, that of baselines and retrievals at the shards': names of different
-resolutions are to be compared by `iou_32`.
+Intervals are of a bootstrap over shapes (`scoring/statistics.py`), and a shape is a mesh: models with the same mesh are
+one. Rows in which either of a pair lacks a metric are left out of that metric. Every scope has draws of its own, which
+all pairs share. `iou` is at each name's own resolution, that of baselines and retrievals at the shards': names of
+different resolutions are to be compared by `iou_32`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.categories import category
-from pipeline.command import run
-from pipeline.files import atomic_write
-from pipeline.params import read
-from pipeline.statistics import intervals, paired, per_shape
-from pipeline.tables import COMPARISON, METRICS, SCORES, markdown, write_csv
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.params import read
+from pipeline.scoring.statistics import intervals, paired, per_shape
+from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, write_csv
+from pipeline.sources.categories import category
 
 BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
 KEY = ("synset", "model_id", "view")

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.isosurface import marching_cubes
-from pipeline.command import run
-from pipeline.files import atomic_write
-from pipeline.machine import device
-from pipeline.pictures import gallery
+from pipeline.geometry.isosurface import marching_cubes
+from pipeline.pages.pictures import gallery
 from pipeline.predict import look, trained, tuned_threshold, write
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.machine import device
 
 
 @torch.inference_mode()

@@ -4,9 +4,9 @@
 
 Reads data/checkpoints/<system>.pt, data/shards/ and data/neighbours.csv. Writes scores and metrics of `<system>`, and
 of `<system>_retrieval`, which answers a view with the shape of the training view whose features are nearest; where,
-says `figures.py`. And data/views/<system>.csv, what more views of a shape are worth to a system that was trained on
-several: a row for each of 1, 2, 3, 5, 10 and 20 that the shards have, from the first `views` of a model in groups of so
-many, or one group of more.
+says `scoring/figures.py`. And data/views/<system>.csv, what more views of a shape are worth to a system that was
+trained on several: a row for each of 1, 2, 3, 5, 10 and 20 that the shards have, from the first `views` of a model in
+groups of so many, or one group of more.
 
 Scores of a sample, a view of a test model:
 
@@ -20,20 +20,20 @@ Scores of a sample, a view of a test model:
                         every cell, and pays for it
     chamfer_..., f_score_..., precision_..., recall_...
                         of points on the predicted surface, marching cubes of the probabilities at the threshold, and
-                        the points of the shard, on the true mesh (`model/clouds.py`). A system that predicts points
+                        the points of the shard, on the true mesh (`scoring/clouds.py`). A system that predicts points
                         gives as many as it has: fewer points score worse, however well they lie
     cubes_...           the same against as many points on the marching cubes of the true grid
     normal_consistency  against these as well, as grids are seen from outside, and meshes in any winding
-    emd                 earth mover's distance of `matched` points of both, exact (`model/matching.py`)
+    emd                 earth mover's distance of `matched` points of both, exact (`scoring/matching.py`)
     pix3d_..., r2n2_..., r3d_...
-                        by published protocols (`protocols.py`)
+                        by published protocols (`scoring/protocols.py`)
 
 A prediction without a surface at the threshold, or with a value that is not finite, fails: it is counted, and has the
-worst IoU, and of what is measured on surfaces the worst score (`BOUNDS` in `model/clouds.py`). Points have no grid and
-so no IoU. EMD and `pix3d` are of the first view of a model, `r3d` is of 30 images; these three need SciPy, and are left
-out where there is none.
+worst IoU, and of what is measured on surfaces the worst score (`BOUNDS` in `scoring/clouds.py`). Points have no grid
+and so no IoU. EMD and `pix3d` are of the first view of a model, `r3d` is of 30 images; these three need SciPy, and are
+left out where there is none.
 
-Figures are means over samples with 95 % intervals over shapes (`statistics.py`), and are comparable where
+Figures are means over samples with 95 % intervals over shapes (`scoring/statistics.py`), and are comparable where
 `split_sha256`, a hash of the scored models' names, is equal.
 """
 
@@ -49,17 +49,17 @@ from typing import Any
 import numpy as np
 
 from model import maps
-from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
-from pipeline.command import run
-from pipeline.figures import Facts, facts, mean_curve, rows_of, summary, write
-from pipeline.files import atomic_write
-from pipeline.machine import device
-from pipeline.neighbours import packed_grids
-from pipeline.params import Dataset, load
-from pipeline.retrieval import lookups, nearest_models
-from pipeline.scoring import BRIEF, Scorer, best_threshold, some_views, system_answers
-from pipeline.shards import SHARDS, ShardDataset
-from pipeline.tables import write_csv
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.machine import device
+from pipeline.runtime.params import Dataset, load
+from pipeline.scoring.figures import Facts, facts, mean_curve, rows_of, summary, write
+from pipeline.scoring.neighbours import packed_grids
+from pipeline.scoring.retrieval import lookups, nearest_models
+from pipeline.scoring.scorer import BRIEF, Scorer, best_threshold, some_views, system_answers
+from pipeline.scoring.tables import write_csv
+from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
 
 VIEWS, COUNTS = Path("data/views"), (1, 2, 3, 5, 10, 20)
 

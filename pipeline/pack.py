@@ -3,9 +3,9 @@
     python -m pipeline.pack 03001627
 
 Reads data/catalog/<synset>.csv, data/renders/<synset>.zip and data/voxels/<synset>.zip, writes data/shards/<synset>/:
-`<split>-<n>.h5` as `shards.py` documents them, and `status.csv` with a row for every model of the catalogue: `packed`,
-or the stage that rejected it, the reason code and a message; and the note of its grid (see `solid.py`). The grids most
-in doubt, by the last column:
+`<split>-<n>.h5` as `shards/layout.py` documents them, and `status.csv` with a row for every model of the catalogue:
+`packed`, or the stage that rejected it, the reason code and a message; and the note of its grid (see
+`geometry/solid.py`). The grids most in doubt, by the last column:
 
     sort -t, -k10,10gr data/shards/03001627/status.csv | head
 """
@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import catalog, records, shards
-from pipeline.command import progress, run
-from pipeline.files import atomic_write, sha256
-from pipeline.params import Dataset, load
-from pipeline.records import Archive, Entry, refuse_past
+from pipeline import catalog
+from pipeline.records import records
+from pipeline.records.records import Archive, Entry, refuse_past
+from pipeline.runtime.command import progress, run
+from pipeline.runtime.files import atomic_write, sha256
+from pipeline.runtime.params import Dataset, load
+from pipeline.shards import layout
 
 NOTE = ("fill_ratio", "components", "disagreement")
 
@@ -46,7 +48,7 @@ class Params:
             raise ValueError(f"models_per_shard: expected at least 1, got {self.models_per_shard}")
 
 
-def pack(synset: str, params: Params, out: Path = shards.SHARDS, max_rejected: float = 1.0) -> None:
+def pack(synset: str, params: Params, out: Path = layout.SHARDS, max_rejected: float = 1.0) -> None:
     """Writes the shards and the status table of one category, all or nothing.
 
     Raises:
@@ -66,7 +68,7 @@ def pack(synset: str, params: Params, out: Path = shards.SHARDS, max_rejected: f
         if not packed:
             raise ValueError(f"pack {synset}: expected models with views and a grid, found none of {len(entries)}")
         with progress(f"pack {synset}", len(packed), "model") as bar:
-            for split in shards.SPLITS:
+            for split in layout.SPLITS:
                 chosen = [entry for entry in packed if entry.split == split]
                 for n, part in enumerate(_parts(chosen, params.models_per_shard)):
                     path = temporary / f"{split}-{n:03}.h5"
@@ -74,7 +76,7 @@ def pack(synset: str, params: Params, out: Path = shards.SHARDS, max_rejected: f
                     fingerprint = sha256("\n".join([e.sha256 for e in part] + marks).encode())
                     source = ",".join(sorted({e.split_source for e in part}))
                     rows = samples(part, renders, voxels, bar)
-                    shards.write(path, rows, len(part), synset, split, fingerprint, source)
+                    layout.write(path, rows, len(part), synset, split, fingerprint, source)
         write_status(temporary / "status.csv", entries, statuses, voxels)
 
 
@@ -109,14 +111,14 @@ def refuse_odd_views(
     refuse_past(max_rejected, {entries[n].ref.model_id: "shape" for n in odd}, len(shapes), label)
 
 
-def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) -> Iterator[shards.Sample]:
+def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) -> Iterator[layout.Sample]:
     """The rows of a shard, one at a time."""
     for entry in entries:
         view, solid = renders[entry.ref.model_id], voxels[entry.ref.model_id]
         side = round((8 * len(solid["occupancy"])) ** (1 / 3))
         grid = np.unpackbits(solid["occupancy"])[: side**3].reshape(side, side, side)
         masks = np.unpackbits(view["masks"], axis=-1)[..., : view["views"].shape[-1]]
-        yield shards.Sample(
+        yield layout.Sample(
             model_id=entry.ref.model_id,
             mesh_sha256=entry.sha256 or entry.parts_sha256,
             views=view["views"],

@@ -2,9 +2,9 @@
 
     python -m pipeline.predict PHOTO [PHOTO ...] --out mesh.glb
 
-Photos go through the preprocessing that training used (`views.py`): the object is cut out by the alpha channel, or
-against a uniform background; it is cropped, and made grayscale. Several are views of one object, taken together. The
-shape is in the normalised frame of `meshes.py`: a mesh, or a point cloud where the system predicts points.
+Photos go through the preprocessing that training used (`shards/views.py`): the object is cut out by the alpha channel,
+or against a uniform background; it is cropped, and made grayscale. Several are views of one object, taken together. The
+shape is in the normalised frame of `geometry/meshes.py`: a mesh, or a point cloud where the system predicts points.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from model import maps
-from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
-from pipeline.command import run
-from pipeline.files import atomic_write
-from pipeline.machine import device
-from pipeline.photos import read_photo
-from pipeline.predictions import predict
-from pipeline.tables import FIGURES
-from pipeline.views import prepare
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.machine import device
+from pipeline.scoring.predictions import predict
+from pipeline.scoring.tables import FIGURES
+from pipeline.shards.views import prepare
+from pipeline.sources.photos import read_photo
+from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
 
 MESHES = (".glb", ".obj", ".off", ".ply", ".stl")
 POINTS = (".glb", ".obj", ".ply", ".xyz")  # an STL of points would be empty, an OFF is refused

@@ -2,17 +2,17 @@
 
     python -m pipeline.render 03001627
 
-Reads data/catalog/<synset>.csv and the meshes, writes data/renders/<synset>.zip (see `records.py`). A record has
-`views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
+Reads data/catalog/<synset>.csv and the meshes, writes data/renders/<synset>.zip (see `records/records.py`). A record
+has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
 elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for column vectors. Where asked for, also
 `depth` (V, H, W) float16, along the view axis in units of the normalised frame (in steps of 1/512 from 2 to 4), and
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,
 +Z inward); both are 0 on the background.
 
-A camera looks at the origin of the normalised frame (drawn in `meshes.py`) from azimuth and elevation in degrees, as
-PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90 on +X.
-The light comes over the camera's left shoulder. Both sides of a face are lit alike, by its geometric normal, as the
-windings and normals of CAD models are not to be trusted; materials and textures are left out.
+A camera looks at the origin of the normalised frame (drawn in `geometry/meshes.py`) from azimuth and elevation in
+degrees, as PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90
+on +X. The light comes over the camera's left shoulder. Both sides of a face are lit alike, by its geometric normal, as
+the windings and normals of CAD models are not to be trusted; materials and textures are left out.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
-from pipeline import catalog, machine, rays, ready, records
-from pipeline.command import run
-from pipeline.meshes import Mesh
-from pipeline.params import Dataset, load
+from pipeline import catalog
+from pipeline.geometry import rays
+from pipeline.geometry.meshes import Mesh
+from pipeline.records import ready, records
+from pipeline.runtime import machine
+from pipeline.runtime.command import run
+from pipeline.runtime.params import Dataset, load
 
 ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
 LIGHT_TO_VIEW = (0.5, 0.7, -1.0)  # towards the light in the view frame (+X left, +Y up, +Z inward)

@@ -24,23 +24,23 @@ import torch
 from torch import Tensor
 
 from model import maps
-from pipeline.batches import grids, make_batch, unpack_bits
-from pipeline.categories import category
-from pipeline.charts import charts
-from pipeline.checkpoints import CHECKPOINTS, load_checkpoint
-from pipeline.command import run
-from pipeline.curves import CURVES
-from pipeline.files import atomic_write
-from pipeline.machine import device
 from pipeline.metrics import VIEWS
-from pipeline.page import OTHERS, Figures, Line, Results, page
-from pipeline.params import Dataset, load
-from pipeline.pictures import CELL, Row, Surface, contact_sheet, dots
-from pipeline.predictions import Prediction, predict
-from pipeline.scoring import batches
-from pipeline.shards import SHARDS, ShardDataset
-from pipeline.tables import FIGURES, METRICS, SCORES
-from pipeline.views import prepare
+from pipeline.pages.charts import charts
+from pipeline.pages.page import OTHERS, Figures, Line, Results, page
+from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots
+from pipeline.runtime.command import run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.machine import device
+from pipeline.runtime.params import Dataset, load
+from pipeline.scoring.predictions import Prediction, predict
+from pipeline.scoring.scorer import batches
+from pipeline.scoring.tables import FIGURES, METRICS, SCORES
+from pipeline.shards.batches import grids, make_batch, unpack_bits
+from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.shards.views import prepare
+from pipeline.sources.categories import category
+from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
+from pipeline.training.curves import CURVES
 
 REPORT = Path("data/report")
 Sample = dict[str, str]  # a row of samples.csv

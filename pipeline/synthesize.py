@@ -26,10 +26,11 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.command import progress, run
-from pipeline.families import FAMILIES, Part, Piece, Shape
-from pipeline.files import atomic_write
-from pipeline.params import load
+from pipeline.families.registry import FAMILIES
+from pipeline.families.solids import Part, Piece, Shape
+from pipeline.runtime.command import progress, run
+from pipeline.runtime.files import atomic_write
+from pipeline.runtime.params import load
 
 ROOT = Path("data/raw")
 

@@ -2,10 +2,10 @@
 
     python -m pipeline.train r3d
 
-Reads `data/shards/` and, for the entry of `systems:`, its network in model/. Writes `data/checkpoints/<system>.pt`,
-the weights that did best in validation (`checkpoints.py` says what is in it), and `data/curves/<system>.csv`, a row a
-validation: samples seen, the mean of each training loss since the row before, the scores of `validation.py` and lr.
-DVCLive, where it is installed, gets the same rows.
+Reads `data/shards/` and, for the entry of `systems:`, its network in model/. Writes `data/checkpoints/<system>.pt`, the
+weights that did best in validation (`training/checkpoints.py` says what is in it), and `data/curves/<system>.csv`, a
+row a validation: samples seen, the mean of each training loss since the row before, the scores of
+`training/validation.py` and lr. DVCLive, where it is installed, gets the same rows.
 
 Order of the samples, noise and learning rate are functions of the seed and the step alone. A stopped run therefore
 needs little to go on where it was and to end with the weights of an undisturbed one: network, optimizers, step. They
@@ -33,18 +33,21 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import model
-from pipeline import batches, checkpoints, order, predictions, updates, validation, views
-from pipeline.batches import make_batch
-from pipeline.checkpoints import CHECKPOINTS
-from pipeline.command import progress, run
-from pipeline.curves import Curves
-from pipeline.files import sha256
-from pipeline.machine import device, workers
-from pipeline.order import Batches
-from pipeline.params import Dataset, load, read
-from pipeline.shards import SHARDS, ShardDataset
-from pipeline.updates import Updates
-from pipeline.validation import COLLAPSED, validate
+from pipeline.geometry import isosurface, surfaces
+from pipeline.runtime.command import progress, run
+from pipeline.runtime.files import sha256
+from pipeline.runtime.machine import device, workers
+from pipeline.runtime.params import Dataset, load, read
+from pipeline.scoring import clouds, distances, predictions
+from pipeline.shards import batches, views
+from pipeline.shards.batches import make_batch
+from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.training import checkpoints, order, updates, validation
+from pipeline.training.checkpoints import CHECKPOINTS
+from pipeline.training.curves import Curves
+from pipeline.training.order import Batches
+from pipeline.training.updates import Updates
+from pipeline.training.validation import COLLAPSED, validate
 
 RESUME = Path("data/cache/train")
 KEEP_SECONDS = 60  # at most this much is lost when a run is killed
@@ -289,7 +292,8 @@ class Trainer:
     def _key(self, module: ModuleType) -> str:
         """Hash of all that decides what is trained."""
         networks = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "model"]
-        modules = (module, *networks, batches, order, predictions, updates, validation, views, sys.modules[__name__])
+        scored = (clouds, distances, isosurface, predictions, surfaces, validation)
+        modules = (module, *networks, batches, order, *scored, updates, views, sys.modules[__name__])
         code = [Path(str(m.__file__)) for m in modules]
         data = {split: dataset.fingerprint for split, dataset in self.data.items()}
         machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]

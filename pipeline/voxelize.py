@@ -2,10 +2,10 @@
 
     python -m pipeline.voxelize 03001627
 
-Reads data/catalog/<synset>.csv and the meshes, writes data/voxels/<synset>.zip (see `records.py`). A record has
+Reads data/catalog/<synset>.csv and the meshes, writes data/voxels/<synset>.zip (see `records/records.py`). A record has
 `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64 from the
-normalised frame to the source's, `notes` (3,) float32 (fill ratio, components, disagreement; see `solid.py`). Models
-without a mesh have the grid that their data set brings (see `ready.py`).
+normalised frame to the source's, `notes` (3,) float32 (fill ratio, components, disagreement; see `geometry/solid.py`).
+Models without a mesh have the grid that their data set brings (see `records/ready.py`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import catalog, patches, ready, records, solid
-from pipeline.command import run
-from pipeline.meshes import Mesh
-from pipeline.params import Dataset, load
-from pipeline.points import outer_points
+from pipeline import catalog
+from pipeline.geometry import patches, solid
+from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.points import outer_points
+from pipeline.records import ready, records
+from pipeline.runtime.command import run
+from pipeline.runtime.params import Dataset, load
 
 GRIDS = ("computed", "ready")
 MODES = ("solid", "surface")

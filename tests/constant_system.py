@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline import checkpoints
+from pipeline.training import checkpoints
 
 NAME = "model.constant_system"
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline import catalog, records
-from pipeline.params import PARAMS_FILE, Dataset, build, read
+from pipeline import catalog
+from pipeline.records import records
+from pipeline.runtime.params import PARAMS_FILE, Dataset, build, read
 
 PARAMETERS = Path(__file__).parents[1] / PARAMS_FILE
 SMALL = {

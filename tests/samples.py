@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import shards
+from pipeline.shards import layout
 
 SYNSETS = ("02691156", "03001627")
 SPLITS = {"train": 6, "val": 2, "test": 3}
 
 
-def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3, maps: bool = False) -> shards.Sample:
+def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3, maps: bool = False) -> layout.Sample:
     """A box of half sizes `half` at the origin, its views the silhouettes along z, y and x in turn, 48x64.
 
     With `maps`, it is two away from the camera and square to it.
@@ -25,7 +25,7 @@ def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3,
     points = rng.uniform(-1, 1, (500, 3)) * half
     points[np.arange(500), faces] = np.sign(points[np.arange(500), faces]) * half[faces]
     masks = np.stack([_silhouette(half, axis % 3) for axis in range(views)])
-    return shards.Sample(
+    return layout.Sample(
         model_id=model_id,
         mesh_sha256="0" * 64,
         views=np.where(masks, 90, 255).astype(np.uint8),
@@ -55,5 +55,5 @@ def write_boxes(root: Path, resolution: int = 16, counts: dict[str, int] = SPLIT
             halves = np.array([flat + 0.05, tall, flat + 0.05]) * rng.uniform(0.7, 1.1, (count, 3))
             samples = [box_sample(f"{split}{synset[:3]}{i:04}", h, resolution) for i, h in enumerate(halves)]
             path = root / synset / f"{split}-000.h5"
-            shards.write(path, iter(samples), count, synset, split, f"{synset}{split}{seed}{resolution}")
+            layout.write(path, iter(samples), count, synset, split, f"{synset}{split}{seed}{resolution}")
     return root

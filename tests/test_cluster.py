@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from pipeline import catalog, records
-from pipeline.meshes import Mesh
-from pipeline.parallel import parallel
-from pipeline.params import Dataset
+from pipeline import catalog
+from pipeline.geometry.meshes import Mesh
+from pipeline.records import records
+from pipeline.records.parallel import parallel
+from pipeline.runtime.params import Dataset
 from tests.meshes import CHAIR, box, write_v2
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import catalog
-from pipeline.params import Dataset
+from pipeline.runtime.params import Dataset
 from tests import hostile
 from tests.meshes import CHAIR
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 from numpy.random import Generator
 
 from pipeline.families.furniture import arms, backrest, legs, sled, trestle
-from pipeline.families.solids import (
-    Piece,
-    Shape,
-    Span,
-    bar,
-    box,
-    leaned,
-    mirrored,
-    pick,
-    spaced,
-)
+from pipeline.families.solids import Piece, Shape, Span, bar, box, leaned, mirrored, pick, spaced
 
 
 def bench(rng: Generator) -> Shape:

@@ -9,16 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.families.furniture import drawers, legs
-from pipeline.families.solids import (
-    Panel,
-    Piece,
-    Shape,
-    Span,
-    box,
-    mirrored,
-    pick,
-    spaced,
-)
+from pipeline.families.solids import Panel, Piece, Shape, Span, box, mirrored, pick, spaced
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.families.furniture import arms, backrest, legs, pedestal, sled
-from pipeline.families.solids import (
-    Part,
-    Piece,
-    Shape,
-    Span,
-    box,
-    chain,
-    lathe,
-    leaned,
-    pick,
-    ring,
-)
+from pipeline.families.solids import Part, Piece, Shape, Span, box, chain, lathe, leaned, pick, ring
 
 
 def chair(rng: Generator) -> Shape:

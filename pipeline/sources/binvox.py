@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 from pipeline.sources.layout import Grid
 
 MAX_SIDE = 1024

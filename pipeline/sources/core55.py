@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import photos
-from pipeline.sources import mat, tree
+from pipeline.sources import mat, photos, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views
 
 FOLDER = re.compile(r"/(?P<split>train|val|test)_(imgs|voxels)/(?P<id>[^/]+)/")

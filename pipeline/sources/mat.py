@@ -7,7 +7,7 @@ import io
 import h5py
 import numpy as np
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 from pipeline.sources.layout import Grid
 
 MAX_SIDE = 1024

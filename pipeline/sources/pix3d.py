@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import meshes, photos
-from pipeline.files import sha256
-from pipeline.sources import mat, tree
+from pipeline.geometry import meshes
+from pipeline.runtime.files import sha256
+from pipeline.sources import mat, photos, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, slug, turned
 
 LIST = "pix3d.json"

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import photos
-from pipeline.meshes import MeshError
-from pipeline.sources import binvox, tree
+from pipeline.geometry.meshes import MeshError
+from pipeline.sources import binvox, photos, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, matches, turned
 from pipeline.sources.shapenet_v1 import FRONT_X
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 
 MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
 _ENTRY = ".zip!/"

@@ -8,8 +8,8 @@ import trimesh
 
 from benchmarks import damage
 from benchmarks.damage import HOLE_RADIUS, KINDS, Piece
-from pipeline.meshes import Mesh
-from pipeline.solid import surface
+from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.solid import surface
 from tests.meshes import CHAIR, TABLE, joined, obj_bytes, write_v2
 
 

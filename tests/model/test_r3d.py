@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
 from model import r3d
-from model.distances import iou
 from model.layers import blocks
+from pipeline.scoring.distances import iou
 from tests.model.boxes import boxes, overfit
 from tests.model.boxes import slabs as batch
 from tests.model.learning import learn

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model import vaegan3d
-from model.distances import iou
+from pipeline.scoring.distances import iou
 from tests.model.boxes import IMAGE_SIZE, boxes, overfit
 from tests.model.boxes import slabs as batch
 from tests.model.learning import learn

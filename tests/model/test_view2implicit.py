@@ -7,9 +7,9 @@ import torch
 import trimesh
 
 from model import view2implicit
-from model.distances import iou
-from model.isosurface import marching_cubes
 from model.view2implicit import Config, Model, occupied
+from pipeline.geometry.isosurface import marching_cubes
+from pipeline.scoring.distances import iou
 from tests.model.boxes import ENCODER, boxes, linear, overfit, parameters, small_encoder
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import trimesh
 
-from model.distances import chamfer_unsquared
 from model.view2mesh import Config, Model, edges_of, icosphere, laplacian_smoothing, sample_surface
+from pipeline.scoring.distances import chamfer_unsquared
 from tests.model.boxes import ENCODER, boxes, linear, overfit, parameters, small_encoder
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from model.distances import chamfer_unsquared
 from model.view2points import Config, Model
+from pipeline.scoring.distances import chamfer_unsquared
 from tests.model.boxes import ENCODER, boxes, linear, overfit, parameters, small_encoder
 
 

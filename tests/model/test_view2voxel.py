@@ -5,8 +5,8 @@ from math import exp, log
 import pytest
 import torch
 
-from model.distances import iou
 from model.view2voxel import Config, Model
+from pipeline.scoring.distances import iou
 from tests.model.boxes import ENCODER, boxes, linear, overfit, parameters, small_encoder
 
 

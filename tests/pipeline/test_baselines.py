@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline import scoring
 from pipeline.baselines import Baselines, mean_occupancy
-from pipeline.figures import facts
 from pipeline.metrics import Params
-from pipeline.neighbours import packed_grids
-from pipeline.shards import ShardDataset
+from pipeline.scoring import scorer
+from pipeline.scoring.figures import facts
+from pipeline.scoring.neighbours import packed_grids
+from pipeline.shards.layout import ShardDataset
 from tests.samples import SPLITS, SYNSETS, write_boxes
 
 PARAMS = Params(seed=0, points=300, matched=20, views=12, batch_size=8)
@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
         patch.setenv("ONEVIEW_DEVICE", "cpu")
-        patch.setattr(scoring, "WITH_SCIPY", False)  # the protocols take most of the time and are not asked for here
+        patch.setattr(scorer, "WITH_SCIPY", False)  # the protocols take most of the time and are not asked for here
         shards = write_boxes(Path("data/shards"), R)
         # Noise, as boxes of one aspect look alike whatever their size.
         noise = np.random.default_rng(0).integers(0, 256, (VIEWS + 1, 48, 64))

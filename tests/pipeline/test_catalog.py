@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalog, splits
-from pipeline.files import sha256
-from pipeline.params import Dataset
+from pipeline import catalog
+from pipeline.runtime.files import sha256
+from pipeline.runtime.params import Dataset
+from pipeline.sources import splits
 from tests.meshes import CHAIR, TABLE, box, write_v2
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import compare as stage
 from pipeline.compare import BASELINES, compare
-from pipeline.statistics import intervals
+from pipeline.scoring.statistics import intervals
 
 MODELS, VIEWS = 8, 3
 CHAIR, PLANE = "03001627", "02691156"

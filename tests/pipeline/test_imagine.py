@@ -10,9 +10,10 @@ import trimesh
 from PIL import Image
 
 from model import vaegan3d
-from pipeline import checkpoints, imagine
-from pipeline.checkpoints import CHECKPOINTS
+from pipeline import imagine
 from pipeline.predict import look
+from pipeline.training import checkpoints
+from pipeline.training.checkpoints import CHECKPOINTS
 from tests.constant_system import write_checkpoint
 
 CONFIG = vaegan3d.Config(

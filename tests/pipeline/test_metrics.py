@@ -14,14 +14,15 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from model.clouds import BOUNDS
-from pipeline import figures, metrics, scoring
-from pipeline.figures import shapes
+from pipeline import metrics
 from pipeline.metrics import Evaluation, Params
-from pipeline.protocols import r3d_images
-from pipeline.scoring import BRIEF
-from pipeline.shards import ShardDataset, split_sha256
-from pipeline.statistics import intervals
+from pipeline.scoring import figures, scorer
+from pipeline.scoring.clouds import BOUNDS
+from pipeline.scoring.figures import shapes
+from pipeline.scoring.protocols import r3d_images
+from pipeline.scoring.scorer import BRIEF
+from pipeline.scoring.statistics import intervals
+from pipeline.shards.layout import ShardDataset, split_sha256
 from tests.constant_system import write_checkpoint
 from tests.samples import SPLITS, SYNSETS, write_boxes
 
@@ -40,7 +41,7 @@ def with_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(with_scipy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `with_scipy`, without what needs it: the auction of a protocol takes most of the time."""
-    monkeypatch.setattr(scoring, "WITH_SCIPY", False)
+    monkeypatch.setattr(scorer, "WITH_SCIPY", False)
 
 
 def write_shards(counts: dict[str, int] = SPLITS) -> None:
@@ -161,7 +162,7 @@ def test_failures_count_with_the_worst_score(project, broken):
     assert overall["chamfer_unsquared"] == pytest.approx(2 * 3**0.5, abs=5.1e-5)
     assert {row["failed"] for row in rows} == {"1"}
     worst = {name: ends[1] for name, ends in BOUNDS.items() if name not in ("log_loss", "emd")}
-    worst |= {f"cubes_{name}": BOUNDS[name][1] for name in scoring.OF_CUBES}
+    worst |= {f"cubes_{name}": BOUNDS[name][1] for name in scorer.OF_CUBES}
     for name, value in worst.items():
         assert set(column(rows, name)) == {round(value, 6)}, name
     free = -np.log(1 - 1e-6) if broken == 1e-6 else 0

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import catalog, pack, records, render, shards, voxelize
-from pipeline.params import Dataset
-from pipeline.shards import ShardDataset
+from pipeline import catalog, pack, render, voxelize
+from pipeline.records import records
+from pipeline.runtime.params import Dataset
+from pipeline.shards import layout
+from pipeline.shards.layout import ShardDataset
 from tests.meshes import CHAIR, box, write_v2
 
 BROKEN = b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -50,7 +52,7 @@ def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> Non
     pack.pack(CHAIR, pack.Params(1000), project / "shards")
     packed = [
         model
-        for split in shards.SPLITS
+        for split in layout.SPLITS
         if list((project / "shards" / CHAIR).glob(f"{split}-*"))
         for model in ShardDataset(project / "shards", [CHAIR], split).models
     ]
@@ -67,9 +69,9 @@ def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> Non
                 assert np.array_equal(np.array(note, np.float32), voxels[name]["notes"]) and note[1] == "1.0"
             else:
                 assert note == ["", "", ""]
-    for split in shards.SPLITS:
+    for split in layout.SPLITS:
         for path in (project / "shards" / CHAIR).glob(f"{split}-*"):
-            with shards.open_shard(path) as file:
+            with layout.open_shard(path) as file:
                 for model_id in file["model_id"][:]:
                     assert table[model_id.decode()]["split"] == split
 
@@ -77,7 +79,7 @@ def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> Non
 def test_a_row_holds_what_the_stages_made(project: Path) -> None:
     pack.pack(CHAIR, pack.Params(1000), project / "shards")
     path = next((project / "shards" / CHAIR).glob("train-*"))
-    with shards.open_shard(path) as file, records.Archive(records.RENDERS / f"{CHAIR}.zip") as renders:
+    with layout.open_shard(path) as file, records.Archive(records.RENDERS / f"{CHAIR}.zip") as renders:
         name = file["model_id"][0].decode()
         view = renders[name]
         for key in ("views", "masks", "cameras", "world_to_view"):
@@ -95,7 +97,7 @@ def test_depth_and_normals_are_packed_where_rendered(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "plain")
-    with shards.open_shard(next((tmp_path / "plain" / CHAIR).glob("train-*"))) as file:
+    with layout.open_shard(next((tmp_path / "plain" / CHAIR).glob("train-*"))) as file:
         assert "depth" not in file and "normals" not in file
     monkeypatch.setattr(records, "RENDERS", tmp_path / "renders")
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")

@@ -12,8 +12,11 @@ import trimesh
 from PIL import Image
 
 from model import view2mesh, view2points
-from pipeline import checkpoints, meshes, photos, predict, render, synthesize
-from pipeline.views import prepare
+from pipeline import predict, render, synthesize
+from pipeline.geometry import meshes
+from pipeline.shards.views import prepare
+from pipeline.sources import photos
+from pipeline.training import checkpoints
 from tests.constant_system import write_checkpoint
 from tests.photos import photo
 

@@ -13,9 +13,10 @@ from pytorch3d.renderer import MeshRasterizer, MeshRendererWithFragments, Raster
 from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 
-from pipeline import meshes, render, synthesize
-from pipeline.families import FAMILIES
-from pipeline.meshes import Mesh
+from pipeline import render, synthesize
+from pipeline.families.registry import FAMILIES
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import Mesh
 from tests.meshes import joined
 
 PARAMS = render.Params(

@@ -11,14 +11,15 @@ import torch
 import trimesh
 from PIL import Image
 
-from model.surfaces import mesh_occupancy
-from pipeline import pictures, scoring
 from pipeline.baselines import Baselines
+from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.metrics import Evaluation
 from pipeline.metrics import Params as MetricsParams
-from pipeline.page import GROUPS, Results, all_scores, line, tiles, verdict
+from pipeline.pages import pictures
+from pipeline.pages.page import GROUPS, Results, all_scores, line, tiles, verdict
 from pipeline.report import Params, choose, closer, headline, looked_up, read_samples, report
-from pipeline.shards import ShardDataset
+from pipeline.scoring import scorer
+from pipeline.shards.layout import ShardDataset
 from tests.constant_system import write_checkpoint
 from tests.samples import SYNSETS, write_boxes
 
@@ -38,7 +39,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("ONEVIEW_DEVICE", "cpu")
         write_boxes(Path("data/shards"), R)
         with pytest.MonkeyPatch.context() as without:
-            without.setattr(scoring, "WITH_SCIPY", False)  # the baselines are there sooner, and have fewer scores
+            without.setattr(scorer, "WITH_SCIPY", False)  # the baselines are there sooner, and have fewer scores
             Baselines(SETTINGS, SYNSETS).write()
         scored(cube(0.9), views=3)
     return folder
@@ -50,7 +51,7 @@ def project(scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(scores, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
-    monkeypatch.setattr(scoring, "WITH_SCIPY", False)
+    monkeypatch.setattr(scorer, "WITH_SCIPY", False)
     return tmp_path
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from pipeline.families import FAMILIES
+from pipeline.families.registry import FAMILIES
 from pipeline.synthesize import SPLITS, Model, Params, build, model_id, synthesize
 
 CLEAN = Params(seed=0, models_per_category=5, doubled=0.0, flipped=0.0, opened=0.0)

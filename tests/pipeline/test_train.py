@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from model import r3d
-from model.distances import iou
 from pipeline import train
-from pipeline.batches import make_batch
-from pipeline.checkpoints import load_checkpoint
-from pipeline.shards import ShardDataset
-from pipeline.updates import Updates
+from pipeline.scoring.distances import iou
+from pipeline.shards.batches import make_batch
+from pipeline.shards.layout import ShardDataset
+from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.updates import Updates
 from tests.samples import SYNSETS, write_boxes
 
 ROOT = Path(__file__).parents[2]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from pipeline import meshes, voxelize
-from pipeline.meshes import Mesh
-from pipeline.solid import solid
+from pipeline import voxelize
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.solid import solid
 from tests.meshes import joined
 
 PARAMS = voxelize.Params(seed=0, resolution=32, points=2000)

@@ -7,7 +7,7 @@ import pytest
 from pytorch3d.datasets.r2n2.utils import read_binvox_coords
 from trimesh.exchange.binvox import load_binvox
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 from pipeline.sources import binvox
 from tests.pipeline.sources import trees
 

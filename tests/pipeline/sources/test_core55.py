@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.sources import core55, find
+from pipeline.sources import core55
+from pipeline.sources.registry import find
 from tests.meshes import CHAIR
 from tests.pipeline.sources import trees
 

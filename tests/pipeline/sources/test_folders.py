@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from pipeline import catalog, meshes
-from pipeline.params import Dataset
-from pipeline.sources import find, folders
+from pipeline import catalog
+from pipeline.geometry import meshes
+from pipeline.runtime.params import Dataset
+from pipeline.sources import folders
 from pipeline.sources.layout import ModelRef, slug
+from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
 
 BALL = trimesh.creation.icosphere(1)

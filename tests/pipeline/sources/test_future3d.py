@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources import LAYOUTS, Found, find
-from pipeline.sources.layout import ModelRef
+from pipeline.sources.layout import Found, ModelRef
+from pipeline.sources.registry import LAYOUTS, find
 from tests.pipeline.sources import trees
 
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 from pipeline.sources import mat
 from tests.pipeline.sources.trees import mat as version_5
 

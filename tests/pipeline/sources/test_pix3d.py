@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import meshes, photos, ready, render, solid, splits, voxelize
-from pipeline.meshes import Mesh
-from pipeline.sources import find, pix3d
+from pipeline import render, voxelize
+from pipeline.geometry import meshes, solid
+from pipeline.geometry.meshes import Mesh
+from pipeline.records import ready
+from pipeline.sources import photos, pix3d, splits
 from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
 
 SIZE = (48, 64)

@@ -8,8 +8,10 @@ import torch
 from pytorch3d.datasets.r2n2.utils import compute_extrinsic_matrix
 from pytorch3d.renderer import look_at_view_transform
 
-from pipeline.meshes import MeshError
-from pipeline.sources import LAYOUTS, ModelRef, find, r2n2
+from pipeline.geometry.meshes import MeshError
+from pipeline.sources import r2n2
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS, find
 from tests.meshes import CHAIR
 from tests.pipeline.sources import trees
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import catalog, pack, ready, records, render, shards, voxelize
-from pipeline.batches import make_batch
-from pipeline.params import Dataset
-from pipeline.shards import ShardDataset
+from pipeline import catalog, pack, render, voxelize
+from pipeline.records import ready, records
+from pipeline.runtime.params import Dataset
+from pipeline.shards import layout
+from pipeline.shards.batches import make_batch
+from pipeline.shards.layout import ShardDataset
 from tests.meshes import CHAIR
 from tests.pipeline.sources import trees
 
@@ -36,7 +38,7 @@ def travel(root: Path, synset: str, grids: str, max_rejected: float = 0) -> dict
 def samples(synset: str) -> dict[str, dict]:
     """First item of each model."""
     found = {}
-    for split in shards.SPLITS:
+    for split in layout.SPLITS:
         if list(Path("shards", synset).glob(f"{split}-*")):
             dataset = ShardDataset(Path("shards"), [synset], split, targets=("occupancy", "points"))
             for n, (_, model_id) in enumerate(dataset.models):
@@ -94,7 +96,7 @@ def test_from_the_data_set_to_the_network(
         batch = make_batch(raw, (24, 32), 16)
         assert batch["images"].shape == (1, 1, 1, 24, 32) and batch["images"].max() > 0.2
     (path, *_) = Path("shards", synset).glob("*.h5")
-    with shards.open_shard(path) as file:
+    with layout.open_shard(path) as file:
         assert file["views"].shape[1:] == views
         known = name != "core55"
         assert np.isfinite(file["cameras"][:]).all() == known and np.isfinite(file["world_to_view"][:]).all() == known

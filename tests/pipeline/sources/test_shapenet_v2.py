@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import meshes, ready, solid, voxelize
-from pipeline.sources import find
+from pipeline import voxelize
+from pipeline.geometry import meshes, solid
+from pipeline.records import ready
+from pipeline.sources.registry import find
 from tests.meshes import CHAIR
 from tests.pipeline.sources import trees
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.meshes import MeshError
+from pipeline.geometry.meshes import MeshError
 from pipeline.sources import tree
 
 

@@ -1,0 +1,233 @@
+"""Per-model work, shared by the stages that compute something from every mesh.
+
+A record is a dict of arrays, made from one mesh. Each is kept under data/cache/<stage>/ by the hash of all that went
+into it (the mesh's bytes, the parameters, the code), so that a changed mesh costs one mesh and a stopped run goes on
+where it was. A stage's output is one archive a category: a stored zip of those very files and of `rejects.json`, the
+models that could not be made and why. Deleting data/cache loses time, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import Mesh, MeshError
+from pipeline.records.parallel import Lost, parallel
+from pipeline.runtime.files import atomic_write, sha256
+from pipeline.sources import tree
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS
+
+CACHE = Path("data/cache")
+LIBRARIES = ("easypytorch3d", "numpy", "open3d", "pillow", "scipy", "torch", "trimesh")  # that have a say in records
+RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
+Record = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the catalogue: a model, its split, and what its check found.
+
+    Attributes:
+        split_source: who says which split it is in, as `all.csv:0a1b2c3d` or `hash`.
+        sha256: of its mesh file; empty where it has none.
+        parts_sha256: of its ready-made views and grid, all files; empty where it has none.
+        status: `ok` or a reason code; `detail` says more.
+    """
+
+    ref: ModelRef
+    split: str
+    split_source: str
+    sha256: str
+    parts_sha256: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a stage makes a record, in a worker process.
+
+    Attributes:
+        stage: its name, for the cache and for messages.
+        compute: (model key, normalised mesh, affine, params) -> Record. May raise MeshError.
+        params: what it depends on besides the mesh; its repr is part of the cache's key.
+        code: `code_sha256` of the modules that it depends on.
+        ready: (root, model, params) -> the Record of a model for which the data set brings one, otherwise None.
+    """
+
+    stage: str
+    compute: Callable[[str, Mesh, np.ndarray, Any], Record]
+    params: Any
+    code: str
+    ready: Callable[[Path, ModelRef, Any], Record | None] | None = None
+
+    def key(self, entry: Entry) -> str:
+        """Hash of everything that the record of a model depends on."""
+        ref = entry.ref
+        rotation = repr(LAYOUTS[ref.layout].rotation.tolist())
+        content = [entry.sha256]
+        if entry.parts_sha256:
+            content += [entry.parts_sha256, _layout_sha256(ref.layout)]
+        parts = [self.stage, ref.synset, ref.model_id, rotation, *content, repr(self.params), self.code]
+        return sha256("\n".join(parts).encode())
+
+
+def code_sha256(*modules: ModuleType) -> str:
+    """Hash of the source of modules, of what every record goes through, and of the libraries' versions."""
+    every = (meshes, sys.modules[__name__], *modules)
+    texts = [Path(str(module.__file__)).read_bytes() for module in every]
+    versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
+    return sha256(b"\n".join(texts + versions))
+
+
+@cache
+def _layout_sha256(layout: str) -> str:
+    """Hash of the source of a layout, which reads its ready-made views and grids."""
+    return sha256(Path(str(inspect.getsourcefile(LAYOUTS[layout].scan))).read_bytes())
+
+
+def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float, gpu: bool = False) -> None:
+    """Makes the records of all usable models of a category, in parallel, and their archive.
+
+    Args:
+        root: the data set's root.
+        entries: rows of the catalogue; those with another status than `ok` are passed over.
+        out: the archive.
+        max_rejected: share of the usable models that may fail.
+        gpu: the work is done on the GPU of the machine.
+
+    Raises:
+        ValueError: more than that failed; the message sums up why. The archive is not written then.
+    """
+    usable = [entry for entry in entries if entry.status == "ok"]
+    folder, root = (CACHE / job.stage).resolve(), root.resolve()  # worker processes may stand elsewhere
+    files = [folder / key[:2] / f"{key}.npz" for key in map(job.key, usable)]
+    # A file that a power cut left empty or short is no zip, and is made again.
+    missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
+    label = f"{job.stage} {out.stem}"
+    print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
+    calls = [(job, root, entry, file) for entry, file in missing]
+    rejects = {
+        missing[n][0].ref.model_id: (why.reason, why.message) if isinstance(why, Lost) else why
+        for n, why in parallel(_one, calls, label, gpu)
+        if why
+    }
+    refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
+    with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
+        for entry, file in zip(usable, files, strict=True):
+            if entry.ref.model_id not in rejects:
+                archive.writestr(zipfile.ZipInfo(f"{entry.ref.model_id}.npz"), file.read_bytes())
+
+
+def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | None:
+    """Makes one record and puts it into the cache, or says why not: (reason code, message)."""
+    try:
+        record = record_of(job, root, entry)
+    except MeshError as error:
+        return error.reason, str(error)
+    except Exception as error:  # one model's failure is a line in a table, not the end of a long run
+        if isinstance(error, MemoryError | OSError) or type(error).__name__ == "OutOfMemoryError":
+            raise  # not for this function to judge: the disk may be full, or the limit of memory reached
+        return "failed", f"{type(error).__name__}: {error}"
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **record)
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return None
+
+
+def record_of(job: Job, root: Path, entry: Entry) -> Record:
+    """The record of a catalogued model: ready-made, or computed from its mesh.
+
+    Raises:
+        MeshError: it can't be used, or is not what was catalogued.
+        OSError: its file can't be read.
+    """
+    ref = entry.ref
+    data = ref.read(root) if ref.mesh else b""
+    if (sha256(data) if ref.mesh else "", parts_sha256(root, ref)) != (entry.sha256, entry.parts_sha256):
+        raise MeshError("changed", "expected the catalogued bytes, got others; run the catalog stage again")
+    ready = job.ready(root, ref, job.params) if job.ready else None
+    if ready is not None:
+        return ready
+    mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)
+    return job.compute(f"{ref.synset}/{ref.model_id}", mesh, affine, job.params)
+
+
+def parts_sha256(root: Path, ref: ModelRef) -> str:
+    """Hash of all files of a model's ready-made views and grid; empty where it has none."""
+    hashes = [_part_sha256(root, part, tree.stamp(root, part)) for part in LAYOUTS[ref.layout].parts(root, ref)]
+    return sha256("\n".join(hashes).encode()) if hashes else ""
+
+
+@lru_cache(maxsize=64)
+def _part_sha256(root: Path, part: str, stamp: tuple[str, float]) -> str:
+    """Kept, as many models may share a file; `stamp` tells when it is another."""
+    return sha256(tree.read(root, part))
+
+
+def refuse_past(max_rejected: float, reasons: dict[str, str], total: int, label: str) -> None:
+    """Prints how many models were rejected for which reason; ValueError where their share exceeds `max_rejected`."""
+    if not reasons:
+        return
+    codes = sorted(set(reasons.values()))
+    counts = ", ".join(f"{sum(r == code for r in reasons.values())} {code}" for code in codes)
+    summary = f"{label}: {len(reasons)} of {total} models rejected ({counts}), as {sorted(reasons)[0]}"
+    if len(reasons) > max_rejected * total:
+        raise ValueError(f"{summary}; expected a share of at most max_rejected = {max_rejected}")
+    print(summary, flush=True)
+
+
+class Archive:
+    """The records of one category, as `make` wrote them; use it as a context manager."""
+
+    def __init__(self, path: Path):
+        self._zip = zipfile.ZipFile(path)
+        names = sorted(name for name in self._zip.namelist() if name.endswith(".npz"))
+        self.model_ids = tuple(name.removesuffix(".npz") for name in names)
+        self.rejects: dict[str, list[str]] = json.loads(self._zip.read("rejects.json"))
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def __getitem__(self, model_id: str) -> Record:
+        with np.load(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays:
+            return dict(arrays)
+
+    def shape(self, model_id: str, name: str) -> tuple[int, ...]:
+        """Of one array of a record, found without reading it."""
+        with (
+            zipfile.ZipFile(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays,
+            arrays.open(f"{name}.npy") as file,
+        ):
+            np.lib.format.read_magic(file)
+            return np.lib.format.read_array_header_1_0(file)[0]
+
+    def checksum(self, model_id: str) -> str:
+        """Changes with the content of the record."""
+        return f"{self._zip.getinfo(f'{model_id}.npz').CRC:08x}"
+
+
+def seeded(*parts: object) -> np.random.Generator:
+    """Random numbers that depend on the parts and nothing else, as (seed, model key, purpose)."""
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))

@@ -1,0 +1,136 @@
+"""params.yaml -> frozen dataclasses, strictly.
+
+Each stage module declares a frozen dataclass `Params` and reads its own section with `load`. A key too many, a key
+missing or a value of the wrong type is refused by name, so that a typo never trains a different network in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+PARAMS_FILE = Path("params.yaml")
+SECTIONS = "dataset synthesize render voxelize pack train metrics report selected_systems systems".split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Section `dataset`, which several stages read.
+
+    Attributes:
+        root: folder of the raw meshes, absolute or relative to the project.
+        split: `auto` (a list of the field that lies in the root, otherwise a hash), `hash`, or the name of such a list
+            in the root; see `sources/splits.py`.
+        categories: the synsets that are processed.
+        max_rejected: share of the models of a category that may be rejected before a stage fails.
+    """
+
+    root: str
+    split: str
+    categories: tuple[str, ...]
+    max_rejected: float
+
+    def __post_init__(self) -> None:
+        if not self.categories or len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"categories: expected different synsets, got {list(self.categories)}")
+        if not 0 <= self.max_rejected <= 1:
+            raise ValueError(f"max_rejected: expected a share in [0, 1], got {self.max_rejected}")
+
+
+def load(section: str, cls: type[T], path: Path | None = None) -> T:
+    """The section of params.yaml as an instance of the dataclass `cls`.
+
+    Args:
+        section: dotted name, as `render` or `systems.r3d`.
+        cls: frozen dataclass whose field types are int, float, str, bool, X | None, tuple[...], dict[str, X] or
+            dataclasses of these.
+        path: another file than ./params.yaml.
+
+    Raises:
+        ValueError: the file or section is missing, a key is unknown or missing, a value has the wrong type.
+    """
+    return build(cls, read(section, path), f"{(path or PARAMS_FILE).name}: {section}")
+
+
+def read(section: str, path: Path | None = None) -> Any:
+    """The plain value of a dotted section; ValueError where it is missing."""
+    path = path or PARAMS_FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a parameter file, found none")
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path.name}: expected YAML, got {error}") from error
+    unknown = sorted(str(key) for key in set(value or ()) - set(SECTIONS)) if isinstance(value, dict) else []
+    if unknown:
+        raise ValueError(f"{path.name}: unknown section '{unknown[0]}', expected {', '.join(SECTIONS)}")
+    for key in section.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise ValueError(f"{path.name}: expected a section '{section}', found none")
+        value = value[key]
+    return value
+
+
+def build(cls: type[T], values: Any, where: str) -> T:
+    """An instance of the dataclass `cls` from a mapping; `where` names the mapping in error messages.
+
+    A dataclass may check ranges in `__post_init__` by raising ValueError; `where` is put before its message.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a mapping, got {_shown(values)}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(str(key) for key in set(values) - set(fields))
+    if unknown:
+        raise ValueError(f"{where}.{unknown[0]}: unknown key, expected one of {', '.join(sorted(fields))}")
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where}.{name}: missing, expected {_named(hints[name])}")
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from error
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return build(typing.cast(type, kind), value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in inner:
+            return None
+        return _convert(next(k for k in inner if k is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list):
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(value):
+            raise ValueError(f"{where}: expected {len(kinds)} values, got {len(value)}: {value!r}")
+        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is dict and isinstance(value, dict):
+        return {_convert(inner[0], k, where): _convert(inner[1], v, f"{where}.{k}") for k, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}: expected a finite number, got {value}")
+    if origin is None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{where}: expected {_named(kind)}, got {_shown(value)}")
+
+
+def _named(kind: Any) -> str:
+    return {dict: "a mapping", tuple: "a list"}.get(
+        typing.get_origin(kind) or kind, getattr(kind, "__name__", str(kind))
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {value!r}"

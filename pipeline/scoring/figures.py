@@ -1,0 +1,175 @@
+"""From scores of samples to figures of a test split: means with intervals, by category, with and without leaks.
+
+For every name, be it a trained system, its retrieval or a baseline:
+
+    data/scores/<name>/samples.csv      a row a sample: synset, model_id, view, mesh (the first digits of its SHA-256),
+                                        failed, leaked, the training model where one was looked up, as answer, and every
+                                        score; empty where one does not apply or was not taken
+    data/scores/<name>/metrics.csv      a row a scope and score: mean, its 95 % interval, and of how many samples;
+                                        scopes are `overall`, `without_leaks` and the categories
+    data/scores/<name>/thresholds.csv   mean IoU over thresholds, of the validation and of the test split
+    data/metrics/<name>/                for `dvc metrics show`: `overall.json`, and one file a category
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.runtime.files import atomic_write
+from pipeline.scoring.neighbours import LEAK_IOU
+from pipeline.scoring.protocols import PIX3D_THRESHOLDS
+from pipeline.scoring.scorer import THRESHOLDS, Scores, sample_key
+from pipeline.scoring.statistics import intervals
+from pipeline.scoring.tables import FIGURES, SCORES, write_csv
+from pipeline.shards.layout import ShardDataset, open_shard, split_sha256
+from pipeline.sources.categories import category
+
+NEIGHBOURS = Path("data/neighbours.csv")
+HEADLINE = {"iou": "iou", "chamfer_unsquared": "chamfer"}  # and how its ends are called
+BESIDE = ("iou_32", "f_score_1%", "normal_consistency")
+KEYS = ("synset", "model_id", "view", "mesh", "failed", "leaked", "answer")  # columns of samples.csv that are no scores
+Model = tuple[str, str]  # synset, model id
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the models of a test split.
+
+    Attributes:
+        meshes: the first digits of the mesh's SHA-256, empty where there was no mesh.
+        leaked: models of which the training split has a near twin.
+    """
+
+    meshes: dict[Model, str]
+    leaked: set[Model]
+
+
+def facts(dataset: ShardDataset) -> Facts:
+    """Reads the shards, and what stage `baselines` found; ValueError where that is missing or of other shards."""
+    meshes: dict[Model, str] = {}
+    for shard in dataset.shards:
+        with open_shard(shard.path) as file:
+            hashes = [value.decode()[:12] for value in file["mesh_sha256"][:]]
+        meshes |= {(shard.synset, name): sha for name, sha in zip(shard.model_ids, hashes, strict=True)}
+    if not NEIGHBOURS.is_file():
+        raise ValueError(f"{NEIGHBOURS}: expected the nearest training shapes of the test models, found no file")
+    with NEIGHBOURS.open(newline="", encoding="utf-8") as file:
+        found = {(row["synset"], row["model_id"]): float(row["iou"]) for row in csv.DictReader(file)}
+    if missing := meshes.keys() - found.keys():
+        raise ValueError(f"{NEIGHBOURS}: expected every test model, lacks {'/'.join(min(missing))}")
+    return Facts(meshes, {model for model, overlap in found.items() if overlap >= LEAK_IOU})
+
+
+def rows_of(
+    dataset: ShardDataset, scores: dict[int, Scores], known: Facts, answers: Mapping[int, Model] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of samples.csv from the scores by item. `pix3d_iou` is at the threshold that is best for them all.
+
+    Args:
+        answers: item -> the training model that was looked up.
+    """
+    curves = {item: s["pix3d_iou_curve"] for item, s in scores.items() if "pix3d_iou_curve" in s}
+    best = int(np.mean(list(curves.values()), axis=0).argmax()) if curves else 0
+    names = dict.fromkeys(name for found in scores.values() for name in found)
+    columns = [name for name in names if name != "failed" and not name.endswith("_curve")]
+    rows = []
+    for item, found in sorted(scores.items()):
+        synset, model_id, view = sample_key(dataset, item)
+        model = (synset, model_id)
+        row = {"synset": synset, "model_id": model_id, "view": view, "mesh": known.meshes[model]}
+        row |= {"failed": int(found["failed"]), "leaked": int(model in known.leaked)}
+        if answers is not None:
+            row["answer"] = "/".join(answers[item])
+        row |= {name: float(found.get(name, math.nan)) for name in columns}
+        if curves:
+            row["pix3d_iou"] = float(curves[item][best]) if item in curves else math.nan
+            row["pix3d_threshold"] = float(PIX3D_THRESHOLDS[best]) if item in curves else math.nan
+        rows.append(row)
+    return rows
+
+
+def mean_curve(scores: dict[int, Scores]) -> np.ndarray:
+    """(99,) mean IoU of fields over THRESHOLDS."""
+    return np.stack([found["iou_curve"] for found in scores.values()]).mean(0, dtype=np.float64)
+
+
+def write(
+    name: str,
+    rows: list[dict[str, Any]],
+    split_source: str,
+    threshold: float | None = None,
+    curves: dict[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Writes the files named above, the JSON last. Returns what is in `overall.json`.
+
+    Args:
+        rows: of samples.csv.
+        split_source: who says which models are in the split.
+        threshold: of the probabilities, None where there are none.
+        curves: columns of thresholds.csv, (99,) mean IoU over THRESHOLDS; None where no threshold was tuned.
+    """
+    scopes = {"overall": rows, "without_leaks": [row for row in rows if not row["leaked"]]}
+    for synset in sorted({row["synset"] for row in rows}):
+        scopes[category(synset)] = [row for row in rows if row["synset"] == synset]
+    summaries = {scope: summary(members) for scope, members in scopes.items() if members}
+    with atomic_write(SCORES / name) as folder:
+        folder.mkdir()
+        write_csv(folder / "samples.csv", rows)
+        write_csv(folder / "metrics.csv", [{"scope": s} | line for s, lines in summaries.items() for line in lines])
+        if curves is not None:
+            columns = {"threshold": THRESHOLDS.double().numpy().round(2), **curves}
+            lines = zip(*(column.tolist() for column in columns.values()), strict=True)
+            write_csv(folder / "thresholds.csv", [dict(zip(columns, line, strict=True)) for line in lines])
+    settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+    settings |= {"split": split_source}
+    figures = {scope: headline(scopes[scope], lines) | settings for scope, lines in summaries.items()}
+    rest = figures.pop("without_leaks", {})
+    for score, short in HEADLINE.items():
+        if score in rest:
+            figures["overall"][f"{short}_without_leaks"] = rest[score]
+    with atomic_write(FIGURES / name) as folder:
+        folder.mkdir()
+        for scope, values in figures.items():
+            values["split_sha256"] = split_sha256({(row["synset"], row["model_id"]) for row in scopes[scope]})[:8]
+            (folder / f"{scope}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    return figures["overall"]
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of metrics.csv of a scope: of every score the mean and its interval over shapes."""
+    names = [name for name in rows[0] if name not in KEYS]
+    values = np.array([[row[name] for name in names] for row in rows], np.float64)
+    found = intervals(values, shapes(rows))
+    counts = (~np.isnan(values)).sum(0).tolist()
+    return [
+        {"score": name, "mean": mean, "low": low, "high": high, "samples": count}
+        for name, (mean, low, high), count in zip(names, found.T.tolist(), counts, strict=True)
+        if count
+    ]
+
+
+def shapes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What each row shows: models with the same mesh are one shape, one without a mesh is its own."""
+    return [row["mesh"] or f"{row['synset']}/{row['model_id']}" for row in rows]
+
+
+def headline(rows: Sequence[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a scope that are shown first."""
+    by_score = {line["score"]: line for line in lines}
+    figures: dict[str, Any] = {}
+    for score, short in HEADLINE.items():
+        if score in by_score:
+            mean, low, high = (round(by_score[score][end], 4) for end in ("mean", "low", "high"))
+            figures |= {score: mean, f"{short}_low": low, f"{short}_high": high}
+    figures |= {score: round(by_score[score]["mean"], 4) for score in BESIDE if score in by_score}
+    models = {(row["synset"], row["model_id"]): row["leaked"] for row in rows}
+    failures = sum(row["failed"] for row in rows)
+    return figures | {"samples": len(rows), "models": len(models), "failures": failures, "leaked": sum(models.values())}

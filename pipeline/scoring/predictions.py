@@ -1,0 +1,77 @@
+"""What systems predict, be it occupancy, a mesh or points, in one form to score, show and write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.geometry.isosurface import marching_cubes
+from pipeline.geometry.surfaces import mesh_occupancy, surface_points
+
+NOTHING = np.zeros((0, 3), np.float32)
+FAR = 1e3  # sides of the unit cube; squares of much larger distances are infinite
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A shape in the unit cube, as one of three.
+
+    Attributes:
+        field: (R, R, R) float32 probabilities of occupancy.
+        mesh: vertices (N, 3) float32 and faces (M, 3) int64 of a closed mesh.
+        points: (P, 3) float32 on the surface.
+    """
+
+    field: np.ndarray | None = None
+    mesh: tuple[np.ndarray, np.ndarray] | None = None
+    points: np.ndarray | None = None
+
+    def surface(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (N, 3) and faces (M, 3): the mesh, or of a field where it passes the threshold; of points none."""
+        if self.mesh is not None:
+            return self.mesh
+        return (NOTHING, NOTHING.astype(np.int64)) if self.field is None else marching_cubes(self.field, threshold)
+
+    def cloud(self, count: int, threshold: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """`count` points (N, 3) on the surface and the unit normals there; points as they are, and no normals.
+
+        N is 0 where there is no surface, or none with an area.
+        """
+        if self.points is not None:
+            return self.points, None
+        vertices, faces = self.surface(threshold)
+        corners = vertices[faces].astype(np.float64)
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
+        return surface_points(vertices, faces, count, rng) if area > 0 else (NOTHING, NOTHING)
+
+    def occupancy(self, resolution: int) -> np.ndarray | None:
+        """(R, R, R) float32 probabilities: the field, or the cells whose centres the mesh encloses; of points None."""
+        return mesh_occupancy(*self.mesh, resolution).astype(np.float32) if self.mesh is not None else self.field
+
+
+def predict(network: Any, images: Tensor) -> list[Prediction]:
+    """What a system makes of `images` (B, V, C, H, W).
+
+    A prediction with a value that is not finite, or farther out than FAR, becomes one of nothing: a free grid, no
+    faces, no points.
+    """
+    with torch.inference_mode():
+        given = network.predict(images)
+    if network.output == "mesh":
+        return [_mesh(vertices.float().cpu().numpy(), faces.cpu().numpy()) for vertices, faces in given]
+    arrays = (given.float().sigmoid() if network.output == "occupancy" else given.float()).detach().cpu().numpy()
+    if network.output == "occupancy":
+        return [Prediction(field=a if np.isfinite(a).all() else np.zeros_like(a)) for a in arrays]
+    return [Prediction(points=a if _near(a) else NOTHING) for a in arrays]
+
+
+def _mesh(vertices: np.ndarray, faces: np.ndarray) -> Prediction:
+    return Prediction(mesh=(vertices, faces if _near(vertices) else faces[:0]))
+
+
+def _near(points: np.ndarray) -> bool:
+    return bool((np.abs(points) < FAR).all())  # False of NaN

@@ -1,0 +1,45 @@
+"""Where models come from: one file per layout on disk, each a `Layout`.
+
+A layout recognises the models in a tree by the names of the files and says how their axes are turned; some bring
+ready-made views or grids. Adding a data set is one new file here and its entry in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.sources import core55, folders, future3d, pix3d, r2n2, shapenet_v1, shapenet_v2
+from pipeline.sources.layout import Found, Layout, ModelRef, matches
+from pipeline.sources.tree import walk
+
+_MODULES = (shapenet_v2, shapenet_v1, r2n2, core55, pix3d, future3d, folders)
+LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _MODULES}
+_MODEL_FOLDER = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/")
+
+
+def find(root: Path) -> tuple[list[Found], list[str]]:
+    """All models under `root`, sorted, and the links to folders outside it, which are not followed.
+
+    The same model found twice is listed twice. A model's folder without a mesh is listed as a model with no locations.
+
+    Raises:
+        ValueError: root is missing, no folder, or holds an empty or broken zip.
+    """
+    locations, links = walk(root)
+    known = [layout for layout in LAYOUTS.values() if layout is not folders.LAYOUT]
+    found = [model for layout in known for model in layout.scan(root, locations)]
+    found = found or folders.LAYOUT.scan(root, locations)
+    found += _without_mesh(found, locations)
+    return sorted(found, key=lambda model: model.ref), links
+
+
+def _without_mesh(found: Sequence[Found], locations: Sequence[str]) -> list[Found]:
+    """The folders that lie where models of ShapeNet do, but hold none."""
+    layouts = {model.ref.layout for model in found}
+    layout = next((name for name in (shapenet_v2.LAYOUT.name, shapenet_v1.LAYOUT.name) if name in layouts), None)
+    if not layout:
+        return []
+    known = {(model.ref.synset, model.ref.model_id) for model in found}
+    return [Found(ModelRef(*key, layout)) for key in matches(_MODEL_FOLDER, locations) if key not in known]

@@ -1,0 +1,92 @@
+"""Which models train, validate and test: the official lists of the field, or a hash of the model's id.
+
+Known lists: ShapeNet's `all.csv` (SHREC16; columns synsetId, modelId, split) and Pix2Vox's `ShapeNet.json`
+([{taxonomy_id, train, val, test}], Choy et al.'s 13 categories). Figures compare only where the split is the same, so
+its name, with the first eight digits of the file's hash, travels with every model.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.runtime.files import sha256
+
+SPLITS = ("train", "val", "test")
+AUTOMATIC = ("all.csv", "ShapeNet.json")  # files that are taken for the split where they lie in the root
+
+
+@dataclass(frozen=True)
+class Split:
+    """A list of models.
+
+    Attributes:
+        source: file name and hash, as `all.csv:0a1b2c3d`; `hash` where there is no list.
+        models: (synset, model id) -> train, val or test.
+    """
+
+    source: str
+    models: dict[tuple[str, str], str]
+
+    def of(self, synset: str, model_id: str, group: str) -> str:
+        """The split of a model; empty where a list does not have it. `group` is what a hash must not tear apart."""
+        return self.models.get((synset, model_id), "") if self.models else hashed(group or model_id)
+
+
+def find(root: Path, choice: str) -> Split:
+    """The split of a data set; `choice` is `auto`, `hash`, or the name of a list in the root.
+
+    Raises:
+        ValueError: there is no such file, or it is no known list.
+    """
+    if choice == "auto":
+        choice = next((name for name in AUTOMATIC if (root / name).is_file()), "hash")
+    if choice == "hash":
+        return Split("hash", {})
+    path = root / choice
+    if not path.is_file():
+        raise ValueError(f"dataset.split: expected auto, hash or a file in '{root}', got '{choice}'")
+    content = path.read_bytes()
+    models = _pix2vox(path, content) if path.suffix == ".json" else _shrec16(path, content)
+    for key, split in models.items():
+        if split not in SPLITS:
+            raise ValueError(f"{path}: model {key[1]}: expected split train, val or test, got '{split}'")
+    if not models:
+        raise ValueError(f"{path}: expected a list of models with their splits, got an empty one")
+    return Split(f"{path.name}:{sha256(content)[:8]}", models)
+
+
+def hashed(name: str) -> str:
+    """70 % train, 10 % val, 20 % test by a hash of the name: no model moves when others come or go."""
+    percent = int(sha256(name.encode("utf-8", "surrogateescape"))[:8], 16) % 100
+    return "train" if percent < 70 else "val" if percent < 80 else "test"
+
+
+def _shrec16(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        missing = {"synsetId", "modelId", "split"} - set(reader.fieldnames or ())
+        rows = [] if missing else [(row["synsetId"], row["modelId"], row["split"]) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a table of splits, got {error}") from error
+    if missing:
+        raise ValueError(f"{path}: expected a column {sorted(missing)[0]}, got {reader.fieldnames}")
+    if any(None in row for row in rows):
+        raise ValueError(f"{path}: expected a synset, a model and a split in each row, got a shorter one")
+    return {(synset.zfill(8), model_id): split for synset, model_id, split in rows}
+
+
+def _pix2vox(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+    try:
+        return {
+            (category["taxonomy_id"], model_id): split
+            for category in json.loads(content)
+            for split in SPLITS
+            for model_id in category[split]
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: expected a list of taxonomy_id, train, val and test, got {found}") from error

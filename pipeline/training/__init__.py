@@ -1,0 +1,4 @@
+"""What the one training loop is made of: order of samples, updates, validation, checkpoints, curves.
+
+It may know `model`, `shards`, `scoring`, `geometry` and `runtime`.
+"""

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import catalog
+from pipeline.geometry.meshes import Mesh, MeshError
+from pipeline.records import records
+from pipeline.runtime.params import Dataset
+from tests.meshes import CHAIR, box, write_v2
+
+MODELS = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(5)}
+
+
+def measure(model: str, mesh: Mesh, affine: np.ndarray, params: dict[str, str]) -> records.Record:
+    """Depth of the mesh in its source's units; leaves a mark for every mesh that it is called for."""
+    Path(params["marks"], model.replace("/", "-")).touch()
+    if model.endswith(params["fails"]):
+        raise MeshError("no_area", "expected an area, got none")
+    if model.endswith(params["breaks"]):
+        raise RuntimeError("surprise")
+    return {"depth": np.ptp(mesh.vertices[:, 2]) * affine[2, 2]}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONEVIEW_WORKERS", "1")
+    return tmp_path
+
+
+def exhaust(model: str, mesh: Mesh, affine: np.ndarray, params: None) -> records.Record:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_rejects_no_model(project: Path) -> None:
+    root = write_v2(project / "raw", MODELS)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    with pytest.raises(OSError, match="No space left"):
+        records.make(records.Job("exhaust", exhaust, None, ""), root, entries, project / "out.zip", 1)
+    assert not (project / "out.zip").exists()
+
+
+def make(
+    project: Path,
+    models: dict,
+    out: str = "out.zip",
+    fails: str = "-",
+    breaks: str = "-",
+    max_rejected: float = 1,
+) -> tuple[dict[str, float], list[str]]:
+    """Depths by model, and the models that were computed rather than taken from the cache."""
+    root = write_v2(project / "raw", models)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
+    marks = project / "marks"
+    marks.mkdir(exist_ok=True)
+    for mark in marks.iterdir():
+        mark.unlink()
+    params = {"marks": str(marks), "fails": fails, "breaks": breaks}
+    job = records.Job("measure", measure, params, "code")
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    records.make(job, root, entries, project / out, max_rejected)
+    with records.Archive(project / out) as archive:
+        depths = {name: float(archive[name]["depth"]) for name in archive.model_ids}
+    return depths, sorted(mark.name.split("-")[1] for mark in marks.iterdir())
+
+
+def test_a_changed_mesh_costs_one_mesh(project: Path) -> None:
+    depths, computed = make(project, MODELS)
+    assert depths == pytest.approx({f"m{i}": 1 + i for i in range(5)}) and len(computed) == 5
+    assert make(project, MODELS)[1] == []
+    depths, computed = make(project, MODELS | {(CHAIR, "m3"): box(1, 1, 9)})
+    assert computed == ["m3"] and depths["m3"] == pytest.approx(9)
+
+
+def test_parameters_code_and_bytes_are_in_the_key() -> None:
+    def key(digest: str = "aa", parts: str = "", layout: str = "shapenet-v2", where: str = "p", **changes: Any) -> str:
+        job = records.Job("measure", measure, {"x": 1}, "code")
+        ref = catalog.ModelRef(CHAIR, "m", layout, where)
+        entry = records.Entry(ref, changes.pop("split", "train"), "hash", digest, parts, "ok", "")
+        return replace(job, **changes).key(entry)
+
+    assert key() == key(split="test", where="elsewhere")
+    others = [
+        key(params={"x": 2}),
+        key(code="other"),
+        key(stage="other"),
+        key(digest="bb"),
+        key(parts="cc"),
+        key(layout="shapenet-v1"),
+    ]
+    assert len({key(), *others}) == 7
+
+
+def test_code_and_libraries_are_in_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {records.code_sha256(), records.code_sha256(catalog)}
+    monkeypatch.setattr(records.metadata, "version", lambda name: "0.0")
+    assert len(before | {records.code_sha256()}) == 3
+
+
+def test_a_broken_cache_file_is_made_again(project: Path) -> None:
+    make(project, MODELS)
+    good = (project / "out.zip").read_bytes()
+    for n, file in enumerate(sorted((project / "data/cache/measure").rglob("*.npz"))[:2]):
+        file.write_bytes(file.read_bytes()[: 40 * n])
+    assert len(make(project, MODELS)[1]) == 2
+    assert (project / "out.zip").read_bytes() == good
+
+
+def test_archives_do_not_depend_on_workers_or_cache(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(project, MODELS)
+    monkeypatch.setenv("ONEVIEW_WORKERS", "2")
+    (project / "data" / "cache").rename(project / "gone")
+    make(project, MODELS, out="two.zip")
+    assert (project / "out.zip").read_bytes() == (project / "two.zip").read_bytes()
+
+
+def test_rejects_are_listed_and_do_not_stop_the_rest(project: Path) -> None:
+    depths, _ = make(project, MODELS, fails="m1", breaks="m2")
+    assert sorted(depths) == ["m0", "m3", "m4"]
+    with records.Archive(project / "out.zip") as archive:
+        assert archive.rejects == {
+            "m1": ["no_area", "expected an area, got none"],
+            "m2": ["failed", "RuntimeError: surprise"],
+        }
+
+
+def test_too_many_rejects_stop_the_stage_and_leave_no_archive(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"measure out: 1 of 5 models rejected \(1 no_area\), as m1; expected a share"):
+        make(project, MODELS, fails="m1", max_rejected=0.1)
+    assert not (project / "out.zip").exists()
+
+
+def test_a_mesh_that_changed_behind_the_catalogue_is_told(project: Path) -> None:
+    make(project, MODELS)
+    entry = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")[0]
+    job = records.Job("measure", measure, {"marks": str(project), "fails": "-", "breaks": "-"}, "")
+    assert records.record_of(job, project / "raw", entry)["depth"] == pytest.approx(1)
+    write_v2(project / "raw", MODELS | {(CHAIR, "m0"): box(7, 7, 7)})
+    with pytest.raises(MeshError) as caught:
+        records.record_of(job, project / "raw", entry)
+    assert caught.value.reason == "changed"
+    (project / "raw" / f"{CHAIR}.zip").unlink()
+    with pytest.raises(FileNotFoundError, match=f"{CHAIR}.zip"):
+        records.record_of(job, project / "raw", entry)
+
+
+def test_seeded_depends_on_every_part() -> None:
+    first = records.seeded(0, "a", "cameras").random(3).tolist()
+    assert first == records.seeded(0, "a", "cameras").random(3).tolist()
+    assert first != records.seeded(1, "a", "cameras").random(3).tolist()
+    assert first != records.seeded(0, "b", "cameras").random(3).tolist()

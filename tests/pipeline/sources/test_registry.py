@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import catalog
+from pipeline.runtime import params
+from pipeline.sources.layout import ModelRef
+from pipeline.sources.registry import LAYOUTS, find
+from tests.meshes import CHAIR, TABLE, box, write_v2
+from tests.pipeline.sources import trees
+
+MODELS = {(CHAIR, "a1"): box(1, 2, 1), (CHAIR, "b2"): box(1, 1, 1), (TABLE, "c3"): box(2, 1, 1)}
+
+
+def refs_of(root: Path) -> list[ModelRef]:
+    return [model.ref for model in find(root)[0]]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_v2_in_zips_and_folders(tmp_path: Path, zipped: bool) -> None:
+    refs = refs_of(write_v2(tmp_path, MODELS, zipped))
+    assert [(ref.synset, ref.model_id) for ref in refs] == sorted(MODELS)
+    for ref in refs:
+        assert ref.layout == "shapenet-v2" and ref.extension == "obj" and ("!/" in ref.mesh) == zipped
+        assert ref.read(tmp_path) == MODELS[ref.synset, ref.model_id]
+
+
+def test_v1_and_a_folder_above_the_synsets(tmp_path: Path) -> None:
+    path = tmp_path / "ShapeNetCore.v1" / CHAIR / "a1" / "model.obj"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(MODELS[CHAIR, "a1"])
+    (path.parent / "model.mtl").touch()
+    (path.parent / "images").mkdir()
+    (ref,) = refs_of(tmp_path)
+    assert (ref.synset, ref.model_id, ref.layout) == (CHAIR, "a1", "shapenet-v1")
+    assert ref.read(tmp_path) == MODELS[CHAIR, "a1"]
+
+
+def test_front_of_v1_is_turned_to_that_of_v2() -> None:
+    rotation = LAYOUTS["shapenet-v1"].rotation
+    assert (rotation @ [1, 0, 0] == [0, 0, -1]).all() and (rotation @ [0, 1, 0] == [0, 1, 0]).all()
+    assert np.linalg.det(rotation) == pytest.approx(1)
+
+
+def test_a_zip_replaced_while_running_is_read_anew(tmp_path: Path) -> None:
+    (ref,) = refs_of(write_v2(tmp_path, {(CHAIR, "a1"): box(1, 2, 1)}))
+    before = ref.read(tmp_path)
+    write_v2(tmp_path, {(CHAIR, "a1"): box(1, 2, 12)})
+    assert ref.read(tmp_path) == box(1, 2, 12) != before
+
+
+def test_missing_root_and_broken_zips(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="dataset.root: expected a folder of meshes, found none at '.*nowhere'"):
+        find(tmp_path / "nowhere")
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    for content, found in (
+        (empty.getvalue(), "found no entries"),
+        (b"", "not a zip file"),
+        (b"PK", "not a zip"),
+    ):
+        (tmp_path / f"{CHAIR}.zip").write_bytes(content)
+        with pytest.raises(ValueError, match=f"{CHAIR}.zip: expected a zip of meshes, .*{found}"):
+            find(tmp_path)
+
+
+def test_every_layout_is_told_by_looking(tmp_path: Path) -> None:
+    writers = {
+        "shapenet-v2": trees.write_shapenet_v2,
+        "3d-r2n2": trees.write_r2n2,
+        "core55": trees.write_core55,
+        "pix3d": trees.write_pix3d,
+        "3d-future": trees.write_future3d,
+        "folders": trees.write_folders,
+    }
+    assert {*writers, "shapenet-v1"} == set(LAYOUTS)
+    for name, write in writers.items():
+        write(tmp_path / name, ["a"])
+        (ref,) = refs_of(tmp_path / name)
+        assert ref.layout == name and [ref.layout for ref in refs_of(tmp_path / name)] == [name]
+    assert {ref.layout for ref in refs_of(tmp_path)} == {*writers} - {"folders"}
+
+
+def test_categories_are_listed_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trees.write_future3d(tmp_path, ["a", "b"])
+    monkeypatch.setattr("sys.argv", ["catalog", "--list"])
+    monkeypatch.setattr(catalog, "load", lambda *_: params.Dataset(str(tmp_path), "auto", ("x",), 0))
+    catalog.main()
+    assert capsys.readouterr().out == '    - "king-size-bed" # 2 models\n'
