@@ -107,7 +107,8 @@ def test_a_killed_worker_loses_nothing(
     address = client.scheduler_info()["address"]
     monkeypatch.setenv("ONEVIEW_SCHEDULER", address)
     script = (
-        "from pathlib import Path; from pipeline import catalog, records; from tests.test_cluster import measure;"
+        "from pathlib import Path; from pipeline import catalog; from pipeline.records import records;"
+        "from tests.test_cluster import measure;"
         f"entries = catalog.read_table(Path({str(catalog.CATALOG / f'{CHAIR}.csv')!r}));"
         f"job = records.Job('measure', measure, {str(marks)!r}, '');"
         f"records.make(job, Path({str(root)!r}), entries, Path('cluster.zip'), 0)"

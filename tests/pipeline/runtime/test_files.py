@@ -63,7 +63,7 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> No
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk's end; the disk itself is filled in `test_unbreakable.py`."""
     script = (
-        "import resource; from pathlib import Path; from pipeline.files import atomic_write\n"
+        "import resource; from pathlib import Path; from pipeline.runtime.files import atomic_write\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"with atomic_write(Path({str(tmp_path / 'a.txt')!r})) as temporary: temporary.write_bytes(bytes(2000))"
     )
