@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.sources import registry, splits
+from tests.imports import imported
 from tests.meshes import CHAIR, TABLE, box, write_v2
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +38,7 @@ def imports(path: str) -> set[str]:
         if current in found:
             continue
         found.add(current)
-        for node in ast.walk(ast.parse((ROOT / current).read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                base = name.replace(".", "/")
-                queue += [f for f in (f"{base}.py", f"{base}/__init__.py") if (ROOT / f).is_file()]
+        queue += imported(current)
     return found
 
 

@@ -1,4 +1,4 @@
 """Triangles: meshes read and normalised, rays, solid grids, points on surfaces, marching cubes.
 
-On the ground: NumPy, SciPy and Open3D, and PyTorch3D for the rays; no network, no file of the pipeline.
+On the ground: NumPy, SciPy and Open3D, and PyTorch3D for the rays; no other room, no file of the pipeline.
 """

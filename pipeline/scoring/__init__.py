@@ -1,4 +1,5 @@
 """How good a prediction is: distances, protocols, looking up, statistics over samples, and the tables of it all.
 
-It may know `model`'s outputs as arrays, `shards`, `geometry`, the categories' names, and `runtime`; no checkpoint.
+Predictions come as arrays; it knows neither networks nor their checkpoints. It may know `shards`, `geometry`,
+`runtime`, and of `sources` the categories' names.
 """
