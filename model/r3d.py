@@ -251,11 +251,13 @@ class Model(nn.Module):
         voxels = F.binary_cross_entropy_with_logits(logits.squeeze(1), batch["occupancy"])
         losses = {"voxels": voxels, "kl": float(self.config.kl_weight or 0) * kl_divergence(mu, logvar)}
         if playing:
+            batch["generated"] = logits.detach()  # for the discriminator, in the same step
             losses["adversarial"] = self.config.adversarial_weight * deceiving(self.discriminator, logits)
         return losses
 
     def _discriminator(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        with torch.no_grad():
-            generated = self._sample(batch["images"])[0]
-        gate = self.config.discriminator_gate
-        return {"discriminator": judging(self.discriminator, batch["occupancy"], generated, self.accuracy, gate)}
+        if "generated" not in batch:
+            with torch.no_grad():
+                batch["generated"] = self._sample(batch["images"])[0]
+        real, generated, gate = batch["occupancy"], batch["generated"], self.config.discriminator_gate
+        return {"discriminator": judging(self.discriminator, real, generated, self.accuracy, gate)}

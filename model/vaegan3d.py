@@ -208,11 +208,13 @@ class Model(nn.Module):
             "kl": self.config.kl_weight * kl_divergence(mu, logvar) / self.config.latent,
         }
         if playing:
+            batch["generated"] = sampled.detach()  # for the discriminator, in the same step
             losses["adversarial"] = self.config.adversarial_weight * deceiving(self.discriminator, sampled)
         return losses
 
     def _discriminator(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        with torch.no_grad():
-            sampled = self._shapes(batch["images"], True)[1]
-        gate = self.config.discriminator_gate
-        return {"discriminator": judging(self.discriminator, batch["occupancy"], sampled, self.accuracy, gate)}
+        if "generated" not in batch:
+            with torch.no_grad():
+                batch["generated"] = self._shapes(batch["images"], True)[1]
+        real, generated, gate = batch["occupancy"], batch["generated"], self.config.discriminator_gate
+        return {"discriminator": judging(self.discriminator, real, generated, self.accuracy, gate)}

@@ -28,9 +28,34 @@ def upwards(channels: tuple[int, ...], bias: bool = True) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
         layers += [nn.ConvTranspose3d(before, after, 4, 2, 1, bias=bias), nn.BatchNorm3d(after), nn.ReLU()]
-    last = nn.ConvTranspose3d(channels[-1], 1, 4, 2, 1)
+    last = Doubling(channels[-1], 1)
     nn.init.constant_(last.bias, FIRST_LOGIT)  # type: ignore[arg-type]
     return [*layers, last]
+
+
+class Doubling(nn.ConvTranspose3d):
+    """A transposed convolution of kernel 4, stride 2 and padding 1, for few output channels (C).
+
+    It is worked out as a convolution of kernel 3 to 8 C channels, the halves of the new cells along each axis, which
+    are then put side by side: the same sums. What libraries have for a single channel takes 2.5 times as long forward
+    on a CPU, and on an H100 an eighth of a small network's whole step.
+    """
+
+    taps: Tensor
+
+    def __init__(self, before: int, after: int):
+        super().__init__(before, after, 4, 2, 1)
+        # Along an axis, what each half of a cell takes from the cells before, at and after it: a weight of the four.
+        axis = torch.zeros(4, 2, 3)
+        axis[[3, 1, 2, 0], [0, 0, 1, 1], [0, 1, 1, 2]] = 1
+        taps = torch.einsum("xap,ybq,zcr->xyzabcpqr", axis, axis, axis)
+        self.register_buffer("taps", taps.reshape(4**3, 6**3), persistent=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        weight = (self.weight.flatten(2) @ self.taps).unflatten(2, (8, 3, 3, 3))
+        halves = F.conv3d(x, weight.permute(1, 2, 0, 3, 4, 5).flatten(0, 1), padding=1)
+        cells = halves.unflatten(1, (-1, 2, 2, 2)).permute(0, 1, 5, 2, 6, 3, 7, 4)
+        return cells.flatten(6).flatten(4, 5).flatten(2, 3) + self.bias[:, None, None, None]  # type: ignore[index]
 
 
 def downwards(channels: tuple[int, ...]) -> list[nn.Module]:
@@ -69,11 +94,17 @@ def judging(discriminator: nn.Module, real: Tensor, logits: Tensor, accuracy: Te
         real: (B, R, R, R) occupancy in {0, 1}.
         logits: (B, 1, R, R, R) of generated grids, without gradient.
         accuracy: () of the last batch; set to this one's.
-        gate: where `accuracy` exceeds it, the loss has no gradient: the discriminator rests (Wu et al. 2016).
+        gate: where `accuracy` exceeds it, the loss has no gradient, or one of zeros where to know would be to wait for
+            the device: the discriminator rests (Wu et al. 2016).
     """
-    rests = bool(accuracy > gate)
-    with torch.set_grad_enabled(not rests):
+    awake = accuracy <= gate
+    with torch.set_grad_enabled(waits(awake) or bool(awake)):
         true, false = discriminator(real[:, None]), discriminator(logits.sigmoid())
         loss = F.softplus(-true).mean() + F.softplus(false).mean()
     accuracy.copy_(torch.cat([true > 0, false < 0]).float().mean())
-    return loss
+    return torch.where(awake, loss, loss.detach())
+
+
+def waits(value: Tensor) -> bool:
+    """Whether Python would have to wait for the device that works out `value`, to look at it."""
+    return value.device.type != "cpu"
