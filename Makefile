@@ -7,7 +7,7 @@
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
 CODE = pipeline model tests benchmarks
-ROOT = data/raw
+ROOT = data/embedded
 
 IN_RANGE = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 # A name alone proves nothing (pyenv leaves shims of versions that are not active): the first that runs is taken.
@@ -35,7 +35,7 @@ check: setup ## lint, formatting and types
 	$(IN_VENV) mypy $(CODE)
 
 bench: setup ## measure everything against its peers; ROOT=/data/ShapeNetCore.v2 for other meshes than the embedded ones
-	@[ $(ROOT) != data/raw ] || $(IN_VENV) dvc repro --quiet synthesize
+	@[ $(ROOT) != data/embedded ] || $(IN_VENV) dvc repro --quiet synthesize
 	for name in voxelize render preprocess metrics; do $(IN_VENV) benchmarks.$$name --root $(ROOT); done
 	for name in loader catalogue; do $(IN_VENV) benchmarks.$$name; done
 

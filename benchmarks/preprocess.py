@@ -94,7 +94,7 @@ def walls(root: Path, refs: Sequence[ModelRef]) -> dict[int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("data/raw"))
+    parser.add_argument("--root", type=Path, default=Path("data/embedded"))
     parser.add_argument("--models", type=int, default=120)
     arguments = parser.parse_args()
     root = arguments.root.resolve()

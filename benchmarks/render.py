@@ -278,7 +278,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("data/raw"))
+    parser.add_argument("--root", type=Path, default=Path("data/embedded"))
     parser.add_argument("--meshes", type=int, help="how many of them, evenly over the categories; all if not given")
     parser.add_argument("--sample", type=int, default=50, help="meshes that PyTorch3D gets on a CPU")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

@@ -1,4 +1,4 @@
-"""Stage baselines: what is scored without a network, and how near the test shapes are to the training split.
+"""Stage baselines: what is scored without a network, and how near test shapes are to training ones.
 
     python -m pipeline.baselines
 
@@ -18,7 +18,11 @@ has an IoU of LEAK_IOU or more counts as leaked; every figure is given without t
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import run
+
+    run("pipeline.baselines")
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,7 +31,6 @@ import torch
 from torch import Tensor
 
 from pipeline.metrics import Params
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
@@ -129,9 +132,4 @@ def mean_occupancy(shapes: Tensor, resolution: int) -> np.ndarray:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     Baselines(load("metrics", Params), load("dataset", Dataset).categories).write()
-
-
-if __name__ == "__main__":
-    run("pipeline.baselines")

@@ -23,7 +23,22 @@ and inode, or by the size and CRC-32 of a zip's entry. A file younger than that 
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import argument, run
+
+    run(
+        "pipeline.catalog",
+        argument(
+            "--list",
+            "only print the categories found that have at least N models (default: %(const)s)",
+            type=int,
+            nargs="?",
+            const=1,
+            metavar="N",
+            dest="minimum",
+        ),
+    )
+
 import csv
 import sys
 import time
@@ -37,7 +52,6 @@ from pipeline.records import records
 from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.sources import splits, tree
@@ -53,10 +67,7 @@ MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be anot
 SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--list", type=int, nargs="?", const=1, metavar="N")
-    minimum = parser.parse_args().list
+def main(minimum: int | None = None) -> None:
     dataset = load("dataset", Dataset)
     if minimum is None:
         catalog(dataset)
@@ -207,7 +218,3 @@ def read_table(path: Path) -> list[Entry]:
             )
             for r in reader
         ]
-
-
-if __name__ == "__main__":
-    run("pipeline.catalog")

@@ -1,4 +1,4 @@
-"""Stage compare: all systems, retrievals and baselines in one table, and every pair of them against each other.
+"""Stage compare: all systems, retrievals and baselines in one table, and each against each.
 
     python -m pipeline.compare
 
@@ -19,7 +19,11 @@ different resolutions are to be compared by `iou_32`.
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import run
+
+    run("pipeline.compare")
+
 import csv
 import io
 import math
@@ -30,7 +34,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.params import read
 from pipeline.scoring.statistics import intervals, paired, per_shape
@@ -193,9 +196,4 @@ def scopes(scores: Scores) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     compare(list(read("selected_systems")))
-
-
-if __name__ == "__main__":
-    run("pipeline.compare")

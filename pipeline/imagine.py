@@ -1,7 +1,7 @@
-"""Command imagine: shapes without a photo, or on the way between two, from a trained system that has them in store.
+"""Command imagine: shapes without a photo, or on the way between two, from a trained system.
 
-    python -m pipeline.imagine --count 8 --out FOLDER
-    python -m pipeline.imagine --between PHOTO PHOTO --count 7 --out FOLDER
+    python -m pipeline.imagine --count 8 --out shapes
+    python -m pipeline.imagine --between a.jpg b.jpg --count 7 --out shapes
 
 Such a system has `sample` and `interpolate` besides the contract, as `model/vaegan3d.py` has them. The shapes are drawn
 from its prior; or they lie on the straight line between the latent vectors of two photos, or of two draws where
@@ -10,7 +10,21 @@ from its prior; or they lie on the straight line between the latent vectors of t
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pathlib import Path
+
+    from pipeline.runtime.command import argument, run
+
+    run(
+        "pipeline.imagine",
+        argument("--out", "folder for the meshes and a sheet of them", type=Path, required=True, metavar="FOLDER"),
+        argument("--system", "which trained system (default: %(default)s)", default="vaegan3d"),
+        argument("--between", "two photos; none: two random shapes", type=Path, nargs="*", metavar="PHOTO"),
+        argument("--count", "how many shapes (default: %(default)s)", type=int, default=8),
+        argument("--seed", "of what is drawn (default: %(default)s)", type=int, default=0),
+        argument("--threshold", "occupancy at the surface, from 0 to 1 (default: as tuned on validation)", type=float),
+    )
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +34,7 @@ from torch import Tensor
 
 from pipeline.geometry.isosurface import marching_cubes
 from pipeline.pages.pictures import gallery
-from pipeline.predict import look, trained, tuned_threshold, write
-from pipeline.runtime.command import run
+from pipeline.predict import chosen_threshold, look, trained, write
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 
@@ -76,27 +89,23 @@ def save(logits: Tensor, threshold: float, out: Path) -> int:
     return len(found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the meshes and the sheet")
-    parser.add_argument("--system", default="vaegan3d", help="which trained system (default: %(default)s)")
-    parser.add_argument("--between", type=Path, nargs="*", metavar="PHOTO", help="two photos; none: two random shapes")
-    parser.add_argument("--count", type=int, default=8, help="how many shapes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, help="occupancy at the surface (default: as tuned on validation)")
-    arguments = parser.parse_args()
-    system, between, count, threshold = arguments.system, arguments.between, arguments.count, arguments.threshold
+def main(
+    out: Path,
+    system: str = "vaegan3d",
+    between: Sequence[Path] | None = None,
+    count: int = 8,
+    seed: int = 0,
+    threshold: float | None = None,
+) -> None:
     if between and len(between) != 2:
         raise ValueError(f"--between: expected two photos or none, got {len(between)}")
     if count < (smallest := 1 if between is None else 2):
         raise ValueError(f"--count: expected {smallest} or more, got {count}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed: expected a number from 0 to 2^63, got {seed}")
+    level = chosen_threshold(system, threshold)
     model, config = trained(system)
     if not hasattr(model, "interpolate"):
         raise ValueError(f"--system: expected one that has shapes without a photo, as vaegan3d has, got {system}")
-    threshold = tuned_threshold(system) if threshold is None else threshold
-    kept = save(shapes(model, config, between, count, arguments.seed), threshold, arguments.out)
-    print(f"{arguments.out}: {kept} of {count} shapes are not empty, threshold {threshold:.2f}")
-
-
-if __name__ == "__main__":
-    run("pipeline.imagine")
+    kept = save(shapes(model, config, between, count, seed), level, out)
+    print(f"{out}: {kept} of {count} shapes are not empty, threshold {level:.2f}")

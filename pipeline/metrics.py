@@ -1,4 +1,4 @@
-"""Stage metrics: how good a trained system is on the test split, and how good its encoder is at looking shapes up.
+"""Stage metrics: how good a trained system is on the test split, and its encoder at looking up.
 
     python -m pipeline.metrics r3d
 
@@ -39,7 +39,11 @@ Figures are means over samples with 95 % intervals over shapes (`scoring/statist
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import SYSTEM, run
+
+    run("pipeline.metrics", SYSTEM)
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +53,6 @@ from typing import Any
 import numpy as np
 
 from model import maps
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
@@ -177,11 +180,5 @@ class Evaluation:
         return system_answers(self.network, self.config, dataset, items, self.params.batch_size, label)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system", help="an entry of `selected_systems` in params.yaml")
-    Evaluation(parser.parse_args().system, load("metrics", Params), load("dataset", Dataset).categories).write()
-
-
-if __name__ == "__main__":
-    run("pipeline.metrics")
+def main(system: str) -> None:
+    Evaluation(system, load("metrics", Params), load("dataset", Dataset).categories).write()

@@ -12,7 +12,11 @@ Reads data/catalog/<synset>.csv, data/renders/<synset>.zip and data/voxels/<syns
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import CATEGORY, run
+
+    run("pipeline.pack", CATEGORY)
+
 import csv
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +29,7 @@ from tqdm import tqdm
 from pipeline import catalog
 from pipeline.records import records
 from pipeline.records.records import Archive, Entry, refuse_past
-from pipeline.runtime.command import progress, run
+from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.shards import layout
@@ -150,12 +154,5 @@ def _parts(entries: list[Entry], size: int) -> list[list[Entry]]:
     return [entries[start : start + size] for start in range(0, len(entries), size)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("synset")
-    synset = parser.parse_args().synset
-    pack(synset, load("pack", Params), max_rejected=load("dataset", Dataset).max_rejected)
-
-
-if __name__ == "__main__":
-    run("pipeline.pack")
+def main(category: str) -> None:
+    pack(category, load("pack", Params), max_rejected=load("dataset", Dataset).max_rejected)

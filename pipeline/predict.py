@@ -1,6 +1,6 @@
 """Command predict: photos of one object in, its shape out.
 
-    python -m pipeline.predict PHOTO [PHOTO ...] --out mesh.glb
+    python -m pipeline.predict chair.jpg --out mesh.glb
 
 Photos go through the preprocessing that training used (`shards/views.py`): the object is cut out by the alpha channel,
 or against a uniform background; it is cropped, and made grayscale. Several are views of one object, taken together. The
@@ -9,7 +9,25 @@ shape is in the normalised frame of `geometry/meshes.py`: a mesh, or a point clo
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pathlib import Path
+
+    from pipeline.runtime.command import argument, run
+
+    run(
+        "pipeline.predict",
+        argument("photos", "photos of one object", type=Path, nargs="+", metavar="PHOTO"),
+        argument(
+            "--out",
+            "file of a mesh: .glb, .obj, .off, .ply, .stl; of points: .glb, .obj, .ply, .xyz",
+            type=Path,
+            required=True,
+            metavar="FILE",
+        ),
+        argument("--system", "which trained system (default: %(default)s)", default="r3d"),
+        argument("--threshold", "occupancy at the surface, from 0 to 1 (default: as tuned on validation)", type=float),
+    )
+
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +38,6 @@ import torch
 from torch import Tensor
 
 from model import maps
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.scoring.predictions import predict
@@ -43,10 +60,13 @@ def trained(system: str) -> tuple[Any, Any]:
     return model, config
 
 
-def tuned_threshold(system: str) -> float:
-    """The threshold that the metrics stage tuned on validation, 0.5 where it has not run."""
+def chosen_threshold(system: str, given: float | None) -> float:
+    """`given`, or else the threshold that the metrics stage tuned on validation, 0.5 where it has not or has none."""
+    if given is not None and not 0 < given <= 1:
+        raise ValueError(f"--threshold: expected a probability over 0, got {given}")
     path = FIGURES / system / "overall.json"
-    return float(json.loads(path.read_text()).get("threshold", 0.5)) if path.is_file() else 0.5
+    tuned = float(json.loads(path.read_text()).get("threshold", 0.5)) if path.is_file() else 0.5
+    return tuned if given is None else given
 
 
 def look(photos: Sequence[Path], size: tuple[int, int]) -> Tensor:
@@ -86,32 +106,19 @@ def write(shape: Shape, path: Path) -> None:
         cloud.export(temporary)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="of one object")
-    either = f"{', '.join(MESHES)}; of points: {', '.join(POINTS)}"
-    parser.add_argument("--out", type=Path, required=True, help=f"file of a mesh: {either}")
-    parser.add_argument("--system", default="r3d", help="which trained system (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, help="occupancy at the surface (default: as tuned on validation)")
-    arguments = parser.parse_args()
-    system, out, threshold = arguments.system, arguments.out, arguments.threshold
+def main(photos: Sequence[Path], out: Path, system: str = "r3d", threshold: float | None = None) -> None:
+    level = chosen_threshold(system, threshold)
     model, config = trained(system)
     formats = POINTS if model.output == "points" else MESHES
     if out.suffix not in formats:
         raise ValueError(f"--out: expected a file ending in {', '.join(formats)} from {system}, got '{out}'")
     if threshold is not None and model.output != "occupancy":
         raise ValueError(f"--threshold: expected none for {system}, its output is {model.output}, not occupancy")
-    images = look(arguments.photos, config.image_size)
-    if threshold is None:
-        threshold = tuned_threshold(system) if model.output == "occupancy" else 0.5
+    images = look(photos, config.image_size)
     try:
-        shape = reconstruct(model, images, threshold)
+        shape = reconstruct(model, images, level)
     except ValueError as error:
-        raise ValueError(f"{', '.join(map(str, arguments.photos))}: {error}") from error
+        raise ValueError(f"{', '.join(map(str, photos))}: {error}") from error
     write(shape, out)
     vertices, faces = shape
     print(f"{out}: {len(vertices)} points" if faces is None else f"{out}: {len(vertices)} vertices, {len(faces)} faces")
-
-
-if __name__ == "__main__":
-    run("pipeline.predict")

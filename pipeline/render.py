@@ -17,7 +17,11 @@ the windings and normals of CAD models are not to be trusted; materials and text
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import CATEGORY, run
+
+    run("pipeline.render", CATEGORY)
+
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +47,6 @@ from pipeline.geometry import rays
 from pipeline.geometry.meshes import Mesh
 from pipeline.records import ready, records
 from pipeline.runtime import machine
-from pipeline.runtime.command import run
 from pipeline.runtime.params import Dataset, load
 
 ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
@@ -240,17 +243,10 @@ def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> recor
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("synset")
-    synset = parser.parse_args().synset
+def main(category: str) -> None:
     dataset = load("dataset", Dataset)
     gpu = machine.device() == "cuda"
     code = records.code_sha256(rays, *ready.MODULES, sys.modules[__name__])
     job = records.Job("render", compute, load("render", Params), code, ready.views)
-    entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
-    records.make(job, Path(dataset.root), entries, records.RENDERS / f"{synset}.zip", dataset.max_rejected, gpu)
-
-
-if __name__ == "__main__":
-    run("pipeline.render")
+    entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
+    records.make(job, Path(dataset.root), entries, records.RENDERS / f"{category}.zip", dataset.max_rejected, gpu)

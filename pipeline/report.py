@@ -10,7 +10,11 @@ and what `nearest_image` answers; and `index.html`, a page that holds it all.
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import SYSTEM, run
+
+    run("pipeline.report", SYSTEM)
+
 import csv
 import io
 import json
@@ -28,7 +32,6 @@ from pipeline.metrics import VIEWS
 from pipeline.pages.charts import charts
 from pipeline.pages.page import OTHERS, Figures, Line, Results, page
 from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots
-from pipeline.runtime.command import run
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
@@ -232,11 +235,5 @@ def key_of(sample: Sample) -> Key:
     return sample["synset"], sample["model_id"], sample["view"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system", help="an entry of `selected_systems` in params.yaml")
-    report(parser.parse_args().system, load("report", Params), load("dataset", Dataset).categories)
-
-
-if __name__ == "__main__":
-    run("pipeline.report")
+def main(system: str) -> None:
+    report(system, load("report", Params), load("dataset", Dataset).categories)

@@ -1,9 +1,9 @@
-"""Stage: the embedded data set, written as ShapeNetCore.v2 comes.
+"""Stage synthesize: the embedded data set, written as ShapeNetCore.v2 comes.
 
-Reads   params.yaml: synthesize
-Writes  data/raw/<synset>.zip, holding <synset>/<id>/models/model_normalized.obj and .json
-        data/raw/taxonomy.json, data/raw/all.csv
-Command python -m pipeline.synthesize
+    python -m pipeline.synthesize
+
+Writes data/embedded/: `<synset>.zip`, holding `<synset>/<id>/models/model_normalized.obj` and `.json`, `taxonomy.json`
+and `all.csv`; and their hashes as `synthesized.sha256`. A folder with any other file in it is left alone.
 
 Shapes come from `families`, in ShapeNetCore.v2's frame: +Y up, -Z front, vertex mean at the origin, bounding-box
 diagonal 1. The meshes have what real ones suffer from: faces doubled, windings mixed, panels without thickness,
@@ -14,6 +14,11 @@ byte for byte and split for split.
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import run
+
+    run("pipeline.synthesize")
 
 import csv
 import hashlib
@@ -28,11 +33,12 @@ from numpy.random import Generator
 
 from pipeline.families.registry import FAMILIES
 from pipeline.families.solids import Part, Piece, Shape
-from pipeline.runtime.command import progress, run
-from pipeline.runtime.files import atomic_write
+from pipeline.runtime.command import progress
+from pipeline.runtime.files import atomic_write, sha256
 from pipeline.runtime.params import load
 
-ROOT = Path("data/raw")
+ROOT = Path("data/embedded")
+MADE = "synthesized.sha256"  # `sha256sum --check` reads it
 
 # 70/10/20 in every ten models in a row, and as near to it as whole numbers allow at every count before that.
 SPLITS = ("train", "test", "train", "val", "train", "train", "train", "test", "train", "train")
@@ -169,8 +175,32 @@ def write_splits(path: Path, params: Params) -> None:
             table.writerow([f"{row:06d}", synset, synset, name, SPLITS[index % len(SPLITS)]])
 
 
+def write_hashes(folder: Path) -> None:
+    """Hash and name of every other file, a line each."""
+    lines = [f"{sha256(path.read_bytes())}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / MADE).write_text("".join(lines), encoding="utf-8")
+
+
+def refuse_others(root: Path) -> None:
+    """ValueError where a folder holds a file that was not made here, or was changed since."""
+    lines = (root / MADE).read_text(encoding="utf-8").splitlines() if (root / MADE).is_file() else []
+    made = {root / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for path in sorted(root.rglob("*")):
+        folder = path.is_dir() and not path.is_symlink()
+        if not folder and path != root / MADE and (path not in made or sha256(path.read_bytes()) != made[path]):
+            raise ValueError(
+                f"{path}: expected no file but those that synthesize made, as {root} is made anew; move it elsewhere, "
+                "dataset.root in params.yaml may be any folder"
+            )
+
+
 def synthesize(root: Path, params: Params) -> None:
-    """Writes the whole data set to the folder `root`, replacing what was there."""
+    """Writes the whole data set to the folder `root`, replacing what it has written there before.
+
+    Raises:
+        ValueError: there is a file in it that it has not written.
+    """
+    refuse_others(root)
     count = params.models_per_category
     with atomic_write(root) as folder, progress("synthesize", count * len(FAMILIES), "model") as bar:
         folder.mkdir()
@@ -184,11 +214,8 @@ def synthesize(root: Path, params: Params) -> None:
             write_zip(folder / f"{synset}.zip", sorted(files))
         write_taxonomy(folder / "taxonomy.json", count)
         write_splits(folder / "all.csv", params)
+        write_hashes(folder)
 
 
 def main() -> None:
     synthesize(ROOT, load("synthesize", Params))
-
-
-if __name__ == "__main__":
-    run("pipeline.synthesize")

@@ -14,7 +14,11 @@ lie in `data/cache/train/<system>.pt`, and count only while parameters, data and
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import SYSTEM, run
+
+    run("pipeline.train", SYSTEM)
+
 import dataclasses
 import json
 import math
@@ -34,7 +38,7 @@ from tqdm import tqdm
 
 import model
 from pipeline.geometry import isosurface, surfaces
-from pipeline.runtime.command import progress, run
+from pipeline.runtime.command import progress
 from pipeline.runtime.files import sha256
 from pipeline.runtime.machine import device, workers
 from pipeline.runtime.params import Dataset, load, read
@@ -113,10 +117,7 @@ class Params:
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system", help="an entry of `selected_systems` in params.yaml")
-    system = parser.parse_args().system
+def main(system: str) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
     trainer = Trainer(launch(params.precision), system, module, config, params, categories)
@@ -299,7 +300,3 @@ class Trainer:
         machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]
         facts = [dataclasses.asdict(self.params), self.about, data, machine]
         return sha256(json.dumps([*facts, *(sha256(path.read_bytes()) for path in code)]).encode())
-
-
-if __name__ == "__main__":
-    run("pipeline.train")

@@ -10,7 +10,11 @@ Models without a mesh have the grid that their data set brings (see `records/rea
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports, which take seconds
+    from pipeline.runtime.command import CATEGORY, run
+
+    run("pipeline.voxelize", CATEGORY)
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +26,6 @@ from pipeline.geometry import patches, solid
 from pipeline.geometry.meshes import Mesh
 from pipeline.geometry.points import outer_points
 from pipeline.records import ready, records
-from pipeline.runtime.command import run
 from pipeline.runtime.params import Dataset, load
 
 GRIDS = ("computed", "ready")
@@ -74,16 +77,9 @@ def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> recor
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("synset")
-    synset = parser.parse_args().synset
+def main(category: str) -> None:
     dataset = load("dataset", Dataset)
     code = records.code_sha256(solid, patches, *ready.MODULES, sys.modules[__name__])
     job = records.Job("voxelize", compute, load("voxelize", Params), code, ready.grid)
-    entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
-    records.make(job, Path(dataset.root), entries, records.VOXELS / f"{synset}.zip", dataset.max_rejected)
-
-
-if __name__ == "__main__":
-    run("pipeline.voxelize")
+    entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
+    records.make(job, Path(dataset.root), entries, records.VOXELS / f"{category}.zip", dataset.max_rejected)

@@ -1,35 +1,93 @@
-"""How a stage is run from the command line, and how it shows how far it is."""
+"""How a stage or command is run from the command line, and how it shows how far it is."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from pipeline.runtime.files import told
 
-def run(module: str) -> None:
-    """Calls `main()` of a module, and ends with one line on standard error where it refuses its input.
+STOPPED = "stopped; run it again to go on from here"
+Argument = tuple[str, dict[str, Any]]
 
-    The module is imported under its own name, so that worker processes import it too instead of receiving a copy of
-    what Python calls `__main__`. ONEVIEW_TRACEBACK=1 shows where an error comes from.
+
+def argument(name: str, meaning: str, **options: Any) -> Argument:
+    """What argparse's `add_argument` takes, and what --help says of it."""
+    return name, {"help": meaning, **options}
+
+
+CATEGORY = argument("category", "an entry of dataset.categories in params.yaml")
+SYSTEM = argument("system", "an entry of selected_systems in params.yaml")
+
+
+def run(module: str, *arguments: Argument) -> NoReturn:
+    """Parses the arguments, imports a module and calls its `main` with them, by name; then the process ends.
+
+    A module calls this before its own imports where it is what Python calls `__main__`: --help (the docstring), a wrong
+    argument and Ctrl-C wait for no library, and nothing is touched. It is imported under its own name, so that worker
+    processes import it too instead of receiving a copy. Refused input ends with one line on standard error;
+    ONEVIEW_TRACEBACK=1 shows where it comes from.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to tidy up, as after Ctrl-C
+    given = vars(parser(module, sys.modules["__main__"].__doc__, *arguments).parse_args())
+    _on_stop(_leave)
     try:
-        importlib.import_module(module).main()
+        main = importlib.import_module(module).main
+        _on_stop(signal.default_int_handler)  # to tidy up
+        main(**given)
+        sys.exit()
     except (ValueError, OSError) as error:
         if os.environ.get("ONEVIEW_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {told(error)}")
     except KeyboardInterrupt:
-        sys.exit("stopped; run it again to go on from here")
+        sys.exit(STOPPED)
+
+
+def _leave(*_: object) -> NoReturn:
+    """Ends the process during imports, in which libraries swallow exceptions."""
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(1)
+
+
+def _on_stop(handler: Callable[..., Any]) -> None:
+    """What SIGTERM does, and Ctrl-C where it is not ignored, as it is in a shell's background."""
+    signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def parser(module: str, document: str | None, *arguments: Argument) -> argparse.ArgumentParser:
+    """The parser of a module: how it is called, what its docstring says, its arguments."""
+    made = argparse.ArgumentParser(
+        f"python -m {module}",
+        description=document,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for name, options in arguments:
+        made.add_argument(name, **options)
+    return made
 
 
 def progress(label: str, total: int, unit: str, done: int = 0, shown: bool = True) -> tqdm:
-    """A progress bar on standard output, drawn less often where that is no terminal but a log."""
-    interval = 0.1 if sys.stdout.isatty() else 10
-    return tqdm(
-        desc=label, total=total, unit=unit, initial=done, disable=not shown, file=sys.stdout, mininterval=interval
-    )
+    """A progress bar on standard output, which leaves one line; where that is a log, there is nothing else of it."""
+    kind = tqdm if sys.stdout.isatty() else Line
+    return kind(desc=label, total=total, unit=unit, initial=done, disable=not shown, file=sys.stdout)
+
+
+class Line(tqdm):
+    """A bar where there is no terminal: drawn once, when it ends."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.disable:  # it is being closed
+            self.fp.write(str(self))
+
+    def clear(self, nolock: bool = False) -> None:
+        """Nothing was drawn."""

@@ -71,3 +71,10 @@ def _left_behind(name: str) -> bool:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def told(error: BaseException) -> str:
+    """An error for people to read: an OSError by its file and reason, without Python's number for it."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{os.fspath(error.filename)}: {error.strerror}" if error.filename else error.strerror

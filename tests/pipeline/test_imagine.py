@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,24 +45,24 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> vaegan3d.Model:
     return model
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["imagine", "--out", "out", "--threshold", "0.1", *arguments])
-    imagine.main()
+def command(**arguments: Any) -> None:
+    defaults: dict[str, Any] = {"out": Path("out"), "threshold": 0.1}
+    imagine.main(**defaults | arguments)
 
 
 def written(folder: str = "out") -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
-def test_shapes_are_drawn_by_the_seed(model: vaegan3d.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    command(monkeypatch, "--count", "3", "--seed", "1")
+def test_shapes_are_drawn_by_the_seed(model: vaegan3d.Model) -> None:
+    command(count=3, seed=1)
     first = written()
     assert list(first) == ["sample-000.glb", "sample-001.glb", "sample-002.glb", "sheet.png"]
     assert trimesh.load_mesh("out/sample-002.glb").is_watertight
     assert len({*first.values()}) == 4
-    command(monkeypatch, "--count", "3", "--seed", "1")
+    command(count=3, seed=1)
     assert written() == first
-    command(monkeypatch, "--count", "3", "--seed", "2")
+    command(count=3, seed=2)
     assert not {*written().values()} & {*first.values()}
 
 
@@ -94,14 +94,18 @@ def test_an_empty_shape_is_shown_as_nothing(tmp_path: Path) -> None:
     assert min(ink[0], ink[2], ink[3], ink[4]) > 5 * ink[1] > 0 == sum(ink[5:])
 
 
-def test_what_can_not_be_imagined_is_said(model: vaegan3d.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_imagined_is_said(model: vaegan3d.Model) -> None:
     write_checkpoint(CHECKPOINTS / "constant.pt", torch.full((16, 16, 16), 0.5))
     with pytest.raises(ValueError, match="--system: expected one that has shapes without a photo, .* got constant"):
-        command(monkeypatch, "--system", "constant")
+        command(system="constant")
     with pytest.raises(ValueError, match="--between: expected two photos or none, got 1"):
-        command(monkeypatch, "--between", "wide.png")
+        command(between=[Path("wide.png")])
     with pytest.raises(ValueError, match="--count: expected 2 or more, got 1"):
-        command(monkeypatch, "--between", "--count", "1")
+        command(between=[], count=1)
     with pytest.raises(ValueError, match="expected cells of occupancy over 1.0, got at most .*; try --threshold"):
-        command(monkeypatch, "--threshold", "1")
+        command(threshold=1.0)
+    with pytest.raises(ValueError, match="--threshold: expected a probability over 0, got -1"):
+        command(threshold=-1.0)
+    with pytest.raises(ValueError, match=r"--seed: expected a number from 0 to 2\^63, got -1"):
+        command(seed=-1)
     assert not Path("out").exists()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,29 +45,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["predict", "--system", "constant", "a.png", *arguments])
-    predict.main()
+def command(out: str, *more: str, system: str = "constant", threshold: float | None = None) -> None:
+    predict.main([Path("a.png"), *map(Path, more)], Path(out), system, threshold)
 
 
 @pytest.mark.parametrize("suffix", predict.MESHES)
-def test_a_photo_becomes_a_mesh_in_the_normalised_frame(
-    project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
+def test_a_photo_becomes_a_mesh_in_the_normalised_frame(project: Path, suffix: str) -> None:
     (project / "data/metrics/constant").mkdir(parents=True)
     (project / "data/metrics/constant/overall.json").write_text('{"threshold": 0.305}')
-    command(monkeypatch, "--out", f"out/mesh{suffix}")
+    command(f"out/mesh{suffix}")
     mesh = trimesh.load_mesh(project / "out" / f"mesh{suffix}")
     assert mesh.is_watertight
     # At half of the way from 0.01 to 0.6 the surface lies half-way between cell centres: on the box's cell faces.
     assert np.allclose(mesh.bounds, np.array([[-4, -2, -6], [4, 2, 6]]) / 16, atol=1e-4)
 
 
-def test_nothing_over_the_threshold_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_over_the_threshold_is_said(project: Path) -> None:
     with pytest.raises(ValueError, match="a.png: expected cells of occupancy over 0.9, got at most 0.600"):
-        command(monkeypatch, "--out", "mesh.glb", "--threshold", "0.9")
+        command("mesh.glb", threshold=0.9)
     with pytest.raises(ValueError, match="--out: expected a file ending in .glb, .*, got 'mesh.doc'"):
-        command(monkeypatch, "--out", "mesh.doc")
+        command("mesh.doc")
     assert not list(project.glob("mesh*"))
 
 
@@ -100,49 +96,49 @@ def read(path: Path) -> trimesh.PointCloud:
 
 
 @pytest.mark.parametrize("suffix", predict.POINTS)
-def test_a_photo_becomes_a_point_cloud(project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+def test_a_photo_becomes_a_point_cloud(project: Path, suffix: str) -> None:
     model = write_network(view2points, view2points.Config(**TINY, points=30))
-    command(monkeypatch, "--system", "view2points", "--out", f"cloud{suffix}")
+    command(f"cloud{suffix}", system="view2points")
     assert np.allclose(read(project / f"cloud{suffix}").vertices, model.predict(seen("a.png"))[0].detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", predict.MESHES)
-def test_a_predicted_mesh_is_written_as_it_is(project: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+def test_a_predicted_mesh_is_written_as_it_is(project: Path, suffix: str) -> None:
     model = write_network(view2mesh, view2mesh.Config(**TINY, level=1))
-    command(monkeypatch, "--system", "view2mesh", "--out", f"mesh{suffix}")
+    command(f"mesh{suffix}", system="view2mesh")
     vertices, faces = (part.detach().numpy() for part in model.predict(seen("a.png"))[0])
     written = trimesh.load_mesh(project / f"mesh{suffix}", process=False).triangles
     assert np.allclose(written, vertices[faces], atol=1e-6)
 
 
-def test_several_photos_are_views_of_one_object(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_photos_are_views_of_one_object(project: Path) -> None:
     Image.new("RGB", (40, 10), "blue").save(project / "b.png")
     model = write_network(view2points, view2points.Config(**TINY, points=30))
     together, alone = seen("a.png", "b.png"), seen("a.png")
     assert torch.equal(predict.look([Path("a.png"), Path("b.png")], (16, 16)), together)
-    command(monkeypatch, "b.png", "--system", "view2points", "--out", "cloud.ply")
+    command("cloud.ply", "b.png", system="view2points")
     points = read(project / "cloud.ply").vertices
     assert np.allclose(points, model.predict(together)[0].detach(), atol=1e-6)
     assert not np.allclose(points, model.predict(alone)[0].detach(), atol=1e-3)
 
 
-def test_what_does_not_fit_the_output_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_the_output_is_refused(project: Path) -> None:
     write_network(view2points, view2points.Config(**TINY, points=30))
     with pytest.raises(ValueError, match=r"--out: .* .glb, .obj, .ply, .xyz from view2points, got 'cloud.stl'"):
-        command(monkeypatch, "--system", "view2points", "--out", "cloud.stl")
+        command("cloud.stl", system="view2points")
     with pytest.raises(ValueError, match="--threshold: expected none for view2points, its output is points"):
-        command(monkeypatch, "--system", "view2points", "--out", "cloud.ply", "--threshold", "0.5")
+        command("cloud.ply", system="view2points", threshold=0.5)
     with pytest.raises(ValueError, match="from constant, got 'mesh.xyz'"):
-        command(monkeypatch, "--out", "mesh.xyz")
+        command("mesh.xyz")
 
 
-def test_a_prediction_that_is_no_number_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_that_is_no_number_is_said(project: Path) -> None:
     write_network(view2points, view2points.Config(**TINY, points=30), torch.nan)
     with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
-        command(monkeypatch, "--system", "view2points", "--out", "cloud.ply")
+        command("cloud.ply", system="view2points")
     write_checkpoint(predict.CHECKPOINTS / "constant.pt", torch.full((16, 16, 16), torch.nan))
     with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
-        command(monkeypatch, "--out", "mesh.ply")
+        command("mesh.ply")
     assert not list(project.glob("*.ply"))
 
 

@@ -53,6 +53,7 @@ def test_the_folder_holds_a_zip_per_synset_and_the_two_tables(root: Path) -> Non
     assert sorted(p.name for p in root.iterdir()) == [
         *(f"{s}.zip" for s in sorted(FAMILIES)),
         "all.csv",
+        "synthesized.sha256",
         "taxonomy.json",
     ]
     layout = re.compile(r"(\d{8})/([0-9a-f]{32})/models/model_normalized\.(obj|json)")
@@ -125,10 +126,39 @@ def test_same_seed_same_bytes_and_stale_files_go(root: Path, tmp_path: Path) -> 
     again = tmp_path / "raw"
     synthesize(again, dataclasses.replace(USUAL, seed=1, models_per_category=1))
     assert not set(digests(again).values()) & set(digests(root).values())
+    with (again / "synthesized.sha256").open("a") as file:  # as a version that made another file would have it
+        file.write(f"{hashlib.sha256(b'').hexdigest()}  stale.zip\n")
     (again / "stale.zip").write_bytes(b"")
     synthesize(again, USUAL)
     assert digests(again) == digests(root)
     assert list(tmp_path.iterdir()) == [again]
+
+
+def test_the_hashes_are_those_of_the_files(root: Path) -> None:
+    lines = dict(line.split("  ")[::-1] for line in (root / "synthesized.sha256").read_text().splitlines())
+    assert lines == {name: digest for name, digest in digests(root).items() if name != "synthesized.sha256"}
+
+
+@pytest.mark.parametrize("name", ["chair.obj", f"{CHAIR}/model.obj", f"{CHAIR}.zip", "all.csv", "sub/all.csv", "link"])
+def test_a_folder_with_a_file_of_someone_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    folder, params = tmp_path / "embedded", dataclasses.replace(USUAL, models_per_category=1)
+    synthesize(folder, params)
+    if name == "link":
+        (folder / name).symlink_to(tmp_path)
+    else:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"^{re.escape(str(folder / name))}: expected no file but those that synth"):
+        synthesize(folder, dataclasses.replace(params, seed=1))
+    assert name == "link" or (folder / name).read_text() == "mine"
+    assert len(list(folder.iterdir())) >= len(FAMILIES) + 3
+
+
+def test_a_folder_that_was_there_before_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / f"{TABLE}.zip").write_text("mine")
+    with pytest.raises(ValueError, match=f"{TABLE}.zip: expected no file but those that synthesize made"):
+        synthesize(tmp_path, USUAL)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{TABLE}.zip"]
 
 
 def test_a_larger_set_begins_with_the_smaller(root: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
     sections = {
-        "dataset": {"root": "data/raw", "split": "auto", "categories": list(SYNSETS), "max_rejected": 0.1},
+        "dataset": {"root": "data/embedded", "split": "auto", "categories": list(SYNSETS), "max_rejected": 0.1},
         "train": TRAIN | changes,
         "selected_systems": {"tiny": "r3d"},
         "systems": {"tiny": SYSTEM | (system or {})},
@@ -72,8 +72,7 @@ def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, system: str = "tiny") -> dict[str, Any]:
-    monkeypatch.setattr(sys, "argv", ["train", system])
-    train.main()
+    train.main(system)
     return torch.load(f"data/checkpoints/{system}.pt", weights_only=True)
 
 

@@ -90,7 +90,6 @@ def test_categories_are_listed_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trees.write_future3d(tmp_path, ["a", "b"])
-    monkeypatch.setattr("sys.argv", ["catalog", "--list"])
     monkeypatch.setattr(catalog, "load", lambda *_: params.Dataset(str(tmp_path), "auto", ("x",), 0))
-    catalog.main()
+    catalog.main(1)
     assert capsys.readouterr().out == '    - "king-size-bed" # 2 models\n'
