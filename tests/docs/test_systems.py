@@ -1,4 +1,4 @@
-"""The README's example of a system, added to a copy of the project as the README says, and by nothing else."""
+"""The example of a system in docs/systems.md, added to a copy of the project as it says there, and by nothing else."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ import yaml
 
 from tests.samples import SYNSETS, write_boxes
 
-ROOT = Path(__file__).parents[1]
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Adding a system\n")[2].partition("\n## ")[0]
+ROOT = Path(__file__).parents[2]
+SECTION = (
+    (ROOT / "docs/systems.md").read_text(encoding="utf-8").partition("## Adding a system\n")[2].partition("\n## ")[0]
+)
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```$", SECTION, re.M | re.S))
 CODE, PARAMETERS = BLOCKS["python"], yaml.safe_load(BLOCKS["yaml"])
 ((ENTRY, NAME),) = PARAMETERS["selected_systems"].items()
@@ -46,7 +48,7 @@ def project(tmp_path: Path) -> Path:
 def module() -> ModuleType:
     """The example, in this process."""
     made = ModuleType(f"model.{NAME}")
-    exec(compile(CODE, "README.md", "exec", dont_inherit=True), made.__dict__)
+    exec(compile(CODE, "systems.md", "exec", dont_inherit=True), made.__dict__)
     return made
 
 
