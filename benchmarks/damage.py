@@ -120,7 +120,7 @@ def by_winding(piece: Piece) -> Callable[[np.ndarray], np.ndarray]:
 
 def by_parity(piece: Piece) -> Callable[[np.ndarray], np.ndarray]:
     """Points from which most of three rays cross a closed piece an odd number of times, by Open3D."""
-    import open3d as o3d
+    from pipeline.geometry.open3d import o3d
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     corners, faces = o3d.core.Tensor(piece.vertices.astype(np.float32)), o3d.core.Tensor(piece.faces.astype(np.uint32))

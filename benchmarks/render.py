@@ -6,8 +6,8 @@
 Writes benchmarks/results/render.json (render_cuda.json). On a CPU every method gets the same meshes, cameras and size
 of picture in one process, mesh by mesh, in one thread; seconds are CPU seconds a view after the mesh is loaded.
 
-    ours        `render.render`, which the stage calls: cameras, acceleration structure, rays, shading, 8-bit gray; all
-                views of a mesh
+    ours        `renderer.render`, which the stage calls: cameras, acceleration structure, rays, shading, 8-bit gray;
+                all views of a mesh
     cast_rays   the floor: Open3D's acceleration structure and bare `cast_rays`, all views, rays made beforehand
     vtk         an off-screen window, lit as ours, read back as 8-bit RGBA; all views. It draws with OpenGL, which is
                 Mesa's llvmpipe where there is no GPU, as below any other viewer without a display
@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open3d as o3d
 import torch
 import trimesh
 from pytorch3d.renderer import MeshRasterizer, MeshRendererWithFragments, RasterizationSettings
@@ -41,8 +40,9 @@ from pytorch3d.structures import Meshes
 
 from benchmarks import common
 from pipeline import render
-from pipeline.geometry import meshes, rays
+from pipeline.geometry import meshes, rays, renderer
 from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.open3d import o3d
 from pipeline.records.records import seeded
 from pipeline.runtime.params import load
 from pipeline.sources.layout import ModelRef
@@ -62,19 +62,19 @@ def read(ref: ModelRef, root: Path, params: render.Params) -> tuple[Mesh, np.nda
 def pytorch3d(
     mesh: Mesh, drawn: np.ndarray, height: int, width: int, device: str = "cpu", bin_size: int | None = None
 ) -> Pictures:
-    cameras = render.make_cameras(drawn, device)
+    cameras = renderer.make_cameras(drawn, device)
     vertices, faces = torch.tensor(mesh.vertices, dtype=torch.float32), torch.tensor(mesh.faces)
     settings = RasterizationSettings((height, width), bin_size=bin_size)
-    renderer = MeshRendererWithFragments(MeshRasterizer(raster_settings=settings), render.GrayscaleShader())
+    own = MeshRendererWithFragments(MeshRasterizer(raster_settings=settings), renderer.GrayscaleShader())
     scene = Meshes([vertices], [faces]).to(device).extend(len(drawn))
-    picture, fragments = renderer(scene, cameras=cameras, lights=render.make_lights(cameras))
+    picture, fragments = own(scene, cameras=cameras, lights=renderer.make_lights(cameras))
     gray = (picture[..., 0] * 255).round().to(torch.uint8)
     return gray.cpu().numpy(), (fragments.pix_to_face[..., 0] >= 0).cpu().numpy()
 
 
 def floor(mesh: Mesh, drawn: np.ndarray, height: int, width: int) -> float:
     """CPU seconds of an acceleration structure and the bare casting of all rays."""
-    bases = rays.ray_bases(render.make_cameras(drawn)).numpy()
+    bases = rays.ray_bases(renderer.make_cameras(drawn)).numpy()
     every = [o3d.core.Tensor(rays.rays_through(basis, height, width)) for basis in bases]
 
     def cast() -> None:
@@ -99,15 +99,15 @@ class Vtk:
         self.renderer.AutomaticLightCreationOff()
         light = vtk.vtkLight()
         light.SetLightTypeToCameraLight()
-        x, y, z = render.LIGHT_TO_VIEW
+        x, y, z = renderer.LIGHT_TO_VIEW
         light.SetPosition(-x, y, -z)  # its view frame is +X right, +Y up, +Z outward
         light.SetFocalPoint(0, 0, 0)
         self.renderer.AddLight(light)
         surface = self.actor.GetProperty()
         surface.SetInterpolationToFlat()
-        surface.SetColor(*[render.ALBEDO] * 3)
-        surface.SetAmbient(render.AMBIENT)
-        surface.SetDiffuse(1 - render.AMBIENT)
+        surface.SetColor(*[renderer.ALBEDO] * 3)
+        surface.SetAmbient(renderer.AMBIENT)
+        surface.SetDiffuse(1 - renderer.AMBIENT)
         self.window.SetOffScreenRendering(1)
         self.window.SetMultiSamples(0)
         self.window.SetSize(width, height)
@@ -155,12 +155,12 @@ def on_cpu(root: Path, count: int | None, sample: int, params: render.Params) ->
     vtk = Vtk(height, width)
     for _ in range(2):  # first calls are nobody's seconds
         mesh, drawn = read(refs[0], root, params)
-        render.render(mesh, drawn, height, width), floor(mesh, drawn, height, width), vtk(mesh, drawn)
+        renderer.render(mesh, drawn, height, width), floor(mesh, drawn, height, width), vtk(mesh, drawn)
     rows = []
     for n, ref in enumerate(refs):
         mesh, drawn = read(ref, root, params)
         seconds: dict[str, float] = {}
-        seconds["ours"], ours = common.seconds(lambda: render.render(mesh, drawn, height, width))  # noqa: B023
+        seconds["ours"], ours = common.seconds(lambda: renderer.render(mesh, drawn, height, width))  # noqa: B023
         seconds["cast_rays"] = floor(mesh, drawn, height, width)
         seconds["vtk"], theirs = common.seconds(lambda: vtk(mesh, drawn))  # noqa: B023
         row: dict[str, Any] = {name: value / len(drawn) for name, value in seconds.items()} | {"faces": len(mesh.faces)}
@@ -213,10 +213,10 @@ def memory(root: Path, params: render.Params) -> dict[str, dict[str, int]]:
 def grow(root: Path, params: render.Params, views: int) -> int:
     """Bytes by which the peak of this process, rendering so many views of a mesh, is above what it held before."""
     mesh, drawn = read(common.models(root, 1)[0], root, params)
-    render.render(mesh, drawn[:1], params.height, params.width)
+    renderer.render(mesh, drawn[:1], params.height, params.width)
     before = held("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
-    render.render(mesh, np.resize(drawn, (views, 4)), params.height, params.width)
+    renderer.render(mesh, np.resize(drawn, (views, 4)), params.height, params.width)
     return held("VmHWM") - before
 
 
@@ -229,14 +229,14 @@ def held(name: str) -> int:
 def on_cuda(root: Path, count: int, params: render.Params) -> dict[str, Any]:
     height, width = params.height, params.width
     refs = common.models(root, count)
-    render.render(*read(refs[0], root, params), height, width, "cuda")
+    renderer.render(*read(refs[0], root, params), height, width, "cuda")
     apart, speeds = [], []
     for ref in refs:
         mesh, drawn = read(ref, root, params)
         start = time.perf_counter()  # the pictures come back to the host, so the GPU is done
-        pictures = render.render(mesh, drawn, height, width, "cuda")
+        pictures = renderer.render(mesh, drawn, height, width, "cuda")
         speeds.append(len(drawn) / (time.perf_counter() - start))
-        gray, mask, *_ = render.render(mesh, drawn, height, width)
+        gray, mask, *_ = renderer.render(mesh, drawn, height, width)
         apart.append(difference((pictures[0], pictures[1]), (gray, mask)))
     return {
         "gpu": torch.cuda.get_device_name(),
@@ -256,7 +256,7 @@ def million(height: int, width: int) -> dict[str, Any]:
     mesh, _ = meshes.normalise(Mesh(vertices, np.concatenate([ball.faces, grain.faces + len(ball.vertices)])))
     drawn = np.array([[30, 20, 2.2, 30], [200, 5, 2.2, 30]], np.float32)
     start = time.perf_counter()
-    gray, mask, *_ = render.render(mesh, drawn, height, width, "cuda")
+    gray, mask, *_ = renderer.render(mesh, drawn, height, width, "cuda")
     seconds = time.perf_counter() - start
     apart = difference((gray, mask), pytorch3d(mesh, drawn, height, width, "cuda", bin_size=0))
     return {

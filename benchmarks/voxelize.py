@@ -54,7 +54,7 @@ def trimesh_fill(mesh: Mesh, resolution: int) -> Grid:
 
 def open3d_flood(mesh: Mesh, resolution: int) -> Grid:
     """Open3D's voxel grid of the surface, and SciPy's flood fill from outside."""
-    import open3d as o3d
+    from pipeline.geometry.open3d import o3d
 
     corners = o3d.utility.Vector3dVector(mesh.vertices)
     shape = o3d.geometry.TriangleMesh(corners, o3d.utility.Vector3iVector(mesh.faces.astype(np.int32)))
@@ -67,7 +67,7 @@ def open3d_flood(mesh: Mesh, resolution: int) -> Grid:
 
 def open3d_occupancy(mesh: Mesh, resolution: int) -> Grid:
     """From one ray a cell; a vote of five (`nsamples`) gives no better grids at five times the price."""
-    import open3d as o3d
+    from pipeline.geometry.open3d import o3d
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     corners = o3d.core.Tensor(mesh.vertices.astype(np.float32))

@@ -33,9 +33,10 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+if TYPE_CHECKING:  # what asks a system for its name or its maps alone need not wait for torch
+    from torch import nn
 
 
 def system(name: str) -> ModuleType:

@@ -40,7 +40,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
     )
 
 import csv
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -125,7 +124,7 @@ def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]])
     """Fills the columns that take a look into the files, from what is remembered or by reading."""
     seen: set[tuple[str, str]] = set()
     unread: list[tuple[int, str]] = []
-    with open_journal(CACHE, records.code_sha256(sys.modules[__name__], tree)[:16]) as journal:
+    with open_journal(CACHE, records.code_sha256(__name__, tree.__name__)[:16]) as journal:
         for n, (ref, values) in enumerate(zip(refs, rows, strict=True)):
             if values["status"]:
                 continue

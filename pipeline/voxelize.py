@@ -15,14 +15,12 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     run("pipeline.voxelize", CATEGORY)
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import catalog
-from pipeline.geometry import patches, solid
 from pipeline.geometry.meshes import Mesh
 from pipeline.geometry.points import outer_points
 from pipeline.records import ready, records
@@ -30,6 +28,7 @@ from pipeline.runtime.params import Dataset, load
 
 GRIDS = ("computed", "ready")
 MODES = ("solid", "surface")
+MODULES = ("pipeline.geometry.solid", "pipeline.geometry.patches", *ready.MODULES, "pipeline.voxelize")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Params:
 
 def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> records.Record:
     """The record of one model; `model` is its synset/id."""
+    from pipeline.geometry import solid  # Open3D and SciPy, for which nobody waits who needs no record
+
     if params.mode == "surface":
         grid = solid.surface(mesh.vertices, mesh.faces, params.resolution)
         note = solid.noted(grid)
@@ -77,9 +78,13 @@ def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> recor
     }
 
 
+def job(params: Params) -> records.Job:
+    """How this stage makes a record."""
+    return records.Job("voxelize", compute, params, MODULES, ready.grid)
+
+
 def main(category: str) -> None:
     dataset = load("dataset", Dataset)
-    code = records.code_sha256(solid, patches, *ready.MODULES, sys.modules[__name__])
-    job = records.Job("voxelize", compute, load("voxelize", Params), code, ready.grid)
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
-    records.make(job, Path(dataset.root), entries, records.VOXELS / f"{category}.zip", dataset.max_rejected)
+    out = records.VOXELS / f"{category}.zip"
+    records.make(job(load("voxelize", Params)), Path(dataset.root), entries, out, dataset.max_rejected)

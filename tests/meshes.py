@@ -7,7 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import trimesh
+
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import Mesh
 
 CHAIR, TABLE = "03001627", "04379243"
 
@@ -39,3 +43,18 @@ def write_v2(root: Path, models: dict[tuple[str, str], bytes], zipped: bool = Tr
         else:
             zipfile.ZipFile(content).extractall(root)
     return root
+
+
+def normalised(made: trimesh.Trimesh) -> Mesh:
+    return meshes.normalise(Mesh(np.asarray(made.vertices), np.asarray(made.faces)))[0]
+
+
+def stool() -> Mesh:
+    """A stool of doubled, flipped faces, as CAD has them."""
+    parts = [trimesh.creation.box((1, 0.1, 1))]
+    for x, z in ((-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4)):
+        parts.append(trimesh.creation.cylinder(0.06, segment=[[x, 0, z], [1.2 * x, -0.9, z]], sections=9))
+    whole = joined(*parts)
+    return normalised(
+        trimesh.Trimesh(whole.vertices, np.concatenate([whole.faces, whole.faces[::-1, ::-1]]), process=False)
+    )

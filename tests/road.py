@@ -34,12 +34,12 @@ def travel(root: Path, synset: str, stages: Sequence[str] = STAGES, max_rejected
     if "render" in stages:
         from pipeline import render
 
-        job = records.Job("render", render.compute, small("render", render.Params), "code")
+        job = render.job(small("render", render.Params))
         records.make(job, root, entries, records.RENDERS / f"{synset}.zip", max_rejected)
     if "voxelize" in stages:
         from pipeline import voxelize
 
-        job = records.Job("voxelize", voxelize.compute, small("voxelize", voxelize.Params), "code")
+        job = voxelize.job(small("voxelize", voxelize.Params))
         records.make(job, root, entries, records.VOXELS / f"{synset}.zip", max_rejected)
     if "pack" in stages:
         from pipeline import pack

@@ -99,7 +99,7 @@ def test_a_killed_worker_loses_nothing(
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
     marks = tmp_path / "marks"
     marks.mkdir()
-    job = records.Job("measure", measure, str(marks), "")
+    job = records.Job("measure", measure, str(marks))
     records.make(job, root, entries, tmp_path / "local.zip", 0)
     for path in [*marks.iterdir(), *(tmp_path / "data/cache/measure").rglob("*.npz")]:
         path.unlink()
@@ -110,7 +110,7 @@ def test_a_killed_worker_loses_nothing(
         "from pathlib import Path; from pipeline import catalog; from pipeline.records import records;"
         "from tests.test_cluster import measure;"
         f"entries = catalog.read_table(Path({str(catalog.CATALOG / f'{CHAIR}.csv')!r}));"
-        f"job = records.Job('measure', measure, {str(marks)!r}, '');"
+        f"job = records.Job('measure', measure, {str(marks)!r});"
         f"records.make(job, Path({str(root)!r}), entries, Path('cluster.zip'), 0)"
     )
     run = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -9,13 +9,14 @@ pixel and no blur.
 from __future__ import annotations
 
 import numpy as np
-import open3d as o3d
 import torch
 from pytorch3d.renderer import RasterizationSettings
 from pytorch3d.renderer.cameras import CamerasBase
 from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
+
+from pipeline.geometry.open3d import o3d
 
 Box = tuple[slice, slice]  # rows and columns of a picture
 WHOLE: Box = (slice(None), slice(None))

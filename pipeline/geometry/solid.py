@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.geometry import patches
+from pipeline.geometry.open3d import o3d
 
 INWARD = (
     1 - 1e-6
@@ -94,8 +95,6 @@ def _checked(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[
 
 def _touched(triangles: np.ndarray, resolution: int) -> np.ndarray:
     """Cells (R, R, R) bool that triangles (M, 3, 3) touch."""
-    import open3d as o3d
-
     # Open3D loses cells of a triangle whose corners lie on a line, but not if two of them are the same.
     sides = np.roll(triangles, -1, axis=1) - triangles
     length = np.linalg.norm(sides, axis=2)
@@ -121,8 +120,6 @@ def _vote(triangles: np.ndarray, group: np.ndarray, resolution: int) -> tuple[np
     A line that crosses a group an odd number of times holds no cell for outside, except, if it runs down, those above
     its first crossing of the group: openings below do no harm, openings above do count.
     """
-    import open3d as o3d
-
     yes, no = np.zeros((2,) + (resolution,) * 3, np.int8)
     if not len(triangles):
         return yes, no + np.int8(len(LINES))

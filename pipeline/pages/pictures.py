@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import open3d as o3d
 from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.geometry.open3d import o3d
 
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE = 35.0, 25.0, 2.5  # where shapes are looked at from: front, right, above
 MARGIN = 1.15  # around the true shape; what is reconstructed far outside of it is cut off

@@ -7,30 +7,27 @@ mesh. A model without a mesh is in the frame of its grid: the unit cube is the c
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from pipeline.geometry import meshes, points
+from pipeline.geometry import meshes
 from pipeline.geometry.isosurface import marching_cubes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.points import outer_points
 from pipeline.records.records import Record, seeded
-from pipeline.sources import binvox, layout, mat, photos
 from pipeline.sources.layout import Grid, ModelRef, Views
 from pipeline.sources.registry import LAYOUTS
 
 MODULES = (
-    binvox,
-    sys.modules[marching_cubes.__module__],
-    layout,
-    mat,
-    photos,
-    points,
-    sys.modules[__name__],
+    "pipeline.sources.binvox",
+    "pipeline.geometry.isosurface",
+    "pipeline.sources.layout",
+    "pipeline.sources.mat",
+    "pipeline.sources.photos",
+    "pipeline.geometry.points",
+    __name__,
 )  # code that has a say in these records
 
 
@@ -103,6 +100,8 @@ def grid(root: Path, ref: ModelRef, params: Any) -> Record | None:
     """
     if ref.mesh and params.grids == "computed":
         return None
+    from scipy import ndimage
+
     source = LAYOUTS[ref.layout]
     if not (ref.grid and source.grid):
         raise MeshError("no_grid", "expected a ready-made grid, found none")

@@ -8,18 +8,19 @@ models that could not be made and why. Deleting data/cache loses time, nothing e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import inspect
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ import numpy as np
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records.parallel import Lost, parallel
+from pipeline.runtime.command import importing
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
@@ -35,7 +37,10 @@ from pipeline.sources.registry import LAYOUTS
 CACHE = Path("data/cache")
 LIBRARIES = ("easypytorch3d", "numpy", "open3d", "pillow", "scipy", "torch", "trimesh")  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
+AT_ONCE = 16  # models that a GPU makes together
 Record = dict[str, np.ndarray]
+Model = tuple[str, Mesh, np.ndarray]  # synset/id, normalised mesh, affine back to the source's frame
+Reason = tuple[str, str]  # why a record can't be made: code and message
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,22 @@ class Job:
         stage: its name, for the cache and for messages.
         compute: (model key, normalised mesh, affine, params) -> Record. May raise MeshError.
         params: what it depends on besides the mesh; its repr is part of the cache's key.
-        code: `code_sha256` of the modules that it depends on.
+        modules: names of those that have a say in it; imported before the workers start, where there is work for them.
         ready: (root, model, params) -> the Record of a model for which the data set brings one, otherwise None.
+        together: ([(model key, normalised mesh, affine)], params) -> what `compute` gives for each, where a GPU makes
+            several at once.
     """
 
     stage: str
     compute: Callable[[str, Mesh, np.ndarray, Any], Record]
     params: Any
-    code: str
+    modules: tuple[str, ...] = ()
     ready: Callable[[Path, ModelRef, Any], Record | None] | None = None
+    together: Callable[[Sequence[Model], Any], list[Record]] | None = None
+
+    @cached_property
+    def code(self) -> str:
+        return code_sha256(*self.modules)
 
     def key(self, entry: Entry) -> str:
         """Hash of everything that the record of a model depends on."""
@@ -87,10 +99,13 @@ class Job:
         return sha256("\n".join(parts).encode())
 
 
-def code_sha256(*modules: ModuleType) -> str:
-    """Hash of the source of modules, of what every record goes through, and of the libraries' versions."""
-    every = (meshes, sys.modules[__name__], *modules)
-    texts = [Path(str(module.__file__)).read_bytes() for module in every]
+def code_sha256(*modules: str) -> str:
+    """Hash of the source of modules, of what every record goes through, and of the libraries' versions.
+
+    The modules are found by name and not imported: to know that nothing has to be made takes no library to make it.
+    """
+    specs = [find_spec(name) for name in (meshes.__name__, __name__, *modules)]
+    texts = [Path(str(spec and spec.origin)).read_bytes() for spec in specs]
     versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
     return sha256(b"\n".join(texts + versions))
 
@@ -121,12 +136,11 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
     missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
     label = f"{job.stage} {out.stem}"
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
-    calls = [(job, root, entry, file) for entry, file in missing]
-    rejects = {
-        missing[n][0].ref.model_id: (why.reason, why.message) if isinstance(why, Lost) else why
-        for n, why in parallel(_one, calls, label, gpu)
-        if why
-    }
+    with importing():
+        for module in job.modules if missing else ():
+            importlib.import_module(module)
+    size = AT_ONCE if gpu and job.together else 1
+    rejects = _make(job, root, missing, label, gpu, size)
     refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
@@ -135,8 +149,38 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
                 archive.writestr(zipfile.ZipInfo(f"{entry.ref.model_id}.npz"), file.read_bytes())
 
 
-def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | None:
-    """Makes one record and puts it into the cache, or says why not: (reason code, message)."""
+def _make(
+    job: Job, root: Path, missing: list[tuple[Entry, Path]], label: str, gpu: bool, size: int
+) -> dict[str, Reason]:
+    """Makes records, `size` at a time, and puts them into their files; gives the models that can't be made."""
+    groups = [missing[first : first + size] for first in range(0, len(missing), size)]
+    calls = [(job, root, group) for group in groups]
+    rejects: dict[str, Reason] = {}
+    suspects = []
+    for n, reasons in parallel(_several, calls, label, gpu, "model" if size == 1 else f"{size} models"):
+        if isinstance(reasons, Lost) and size > 1:
+            suspects += groups[n]
+            continue
+        if isinstance(reasons, Lost):
+            reasons = [(reasons.reason, reasons.message)]
+        rejects |= {entry.ref.model_id: why for (entry, _), why in zip(groups[n], reasons, strict=True) if why}
+    return rejects | (_make(job, root, suspects, label, gpu, 1) if suspects else {})
+
+
+def _several(job: Job, root: Path, group: Sequence[tuple[Entry, Path]]) -> list[Reason | None]:
+    """As `_one`, together where that works: if one can't be made, or all have no room, each by itself will tell."""
+    if len(group) > 1 and job.together:
+        with contextlib.suppress(Exception):
+            found = [_found(job, root, entry) for entry, _ in group]
+            made = iter(job.together([each for each in found if isinstance(each, tuple)], job.params))
+            for (_, file), each in zip(group, found, strict=True):
+                _keep(file, next(made) if isinstance(each, tuple) else each)
+            return [None] * len(group)
+    return [_one(job, root, entry, file) for entry, file in group]
+
+
+def _one(job: Job, root: Path, entry: Entry, file: Path) -> Reason | None:
+    """Makes one record and puts it into the cache, or says why not."""
     try:
         record = record_of(job, root, entry)
     except MeshError as error:
@@ -145,11 +189,15 @@ def _one(job: Job, root: Path, entry: Entry, file: Path) -> tuple[str, str] | No
         if isinstance(error, MemoryError | OSError) or type(error).__name__ == "OutOfMemoryError":
             raise  # not for this function to judge: the disk may be full, or the limit of memory reached
         return "failed", f"{type(error).__name__}: {error}"
+    _keep(file, record)
+    return None
+
+
+def _keep(file: Path, record: Record) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **record)
     with atomic_write(file) as temporary:
         temporary.write_bytes(content.getvalue())
-    return None
 
 
 def record_of(job: Job, root: Path, entry: Entry) -> Record:
@@ -159,6 +207,12 @@ def record_of(job: Job, root: Path, entry: Entry) -> Record:
         MeshError: it can't be used, or is not what was catalogued.
         OSError: its file can't be read.
     """
+    found = _found(job, root, entry)
+    return job.compute(*found, job.params) if isinstance(found, tuple) else found
+
+
+def _found(job: Job, root: Path, entry: Entry) -> Record | Model:
+    """The record that the data set brings of a model, or else what it is computed from."""
     ref = entry.ref
     data = ref.read(root) if ref.mesh else b""
     if (sha256(data) if ref.mesh else "", parts_sha256(root, ref)) != (entry.sha256, entry.parts_sha256):
@@ -167,7 +221,7 @@ def record_of(job: Job, root: Path, entry: Entry) -> Record:
     if ready is not None:
         return ready
     mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)
-    return job.compute(f"{ref.synset}/{ref.model_id}", mesh, affine, job.params)
+    return f"{ref.synset}/{ref.model_id}", mesh, affine
 
 
 def parts_sha256(root: Path, ref: ModelRef) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from tqdm import tqdm
@@ -36,9 +37,9 @@ def run(module: str, *arguments: Argument) -> NoReturn:
     ONEVIEW_TRACEBACK=1 shows where it comes from.
     """
     given = vars(parser(module, sys.modules["__main__"].__doc__, *arguments).parse_args())
-    _on_stop(_leave)
     try:
-        main = importlib.import_module(module).main
+        with importing():
+            main = importlib.import_module(module).main
         _on_stop(signal.default_int_handler)  # to tidy up
         main(**given)
         sys.exit()
@@ -50,8 +51,19 @@ def run(module: str, *arguments: Argument) -> NoReturn:
         sys.exit(STOPPED)
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process at once in the block, whose imports would swallow an exception."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    _on_stop(_leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _leave(*_: object) -> NoReturn:
-    """Ends the process during imports, in which libraries swallow exceptions."""
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(1)
 
@@ -78,11 +90,17 @@ def parser(module: str, document: str | None, *arguments: Argument) -> argparse.
 
 def progress(label: str, total: int, unit: str, done: int = 0, shown: bool = True) -> tqdm:
     """A progress bar on standard output, which leaves one line; where that is a log, there is nothing else of it."""
-    kind = tqdm if sys.stdout.isatty() else Line
-    return kind(desc=label, total=total, unit=unit, initial=done, disable=not shown, file=sys.stdout)
+    kind = Bar if sys.stdout.isatty() else Line
+    return kind(desc=label, total=total, unit=unit, initial=done, disable=not shown, file=sys.stdout, miniters=1)
 
 
-class Line(tqdm):
+class Bar(tqdm):
+    """A bar without tqdm's thread that watches it: workers are forked, and a fork among threads may hang."""
+
+    monitor_interval = 0
+
+
+class Line(Bar):
     """A bar where there is no terminal: drawn once, when it ends."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:

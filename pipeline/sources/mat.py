@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 
-import h5py
 import numpy as np
 
 from pipeline.geometry.meshes import MeshError
@@ -39,6 +38,8 @@ def _version_5(data: bytes, variable: str) -> np.ndarray:
 
 
 def _version_73(data: bytes, variable: str) -> np.ndarray:
+    import h5py
+
     with h5py.File(io.BytesIO(data), "r") as file:
         _check(file[variable].shape)
         return file[variable][()].transpose()

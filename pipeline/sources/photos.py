@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy import ndimage
 
 TOLERANCE = 24  # levels of 256 by which a background may vary in each channel
 SPECK = 1 / 5000  # share of the picture up to which an enclosed patch in the background's colour is the object's
@@ -93,6 +92,8 @@ def foreground(rgb: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: most of the border has other colours, or nothing but background is found.
     """
+    from scipy import ndimage
+
     border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]).astype(int)
     colour = np.median(border, axis=0)
     alike = np.abs(rgb.astype(int) - colour).max(axis=-1) <= TOLERANCE

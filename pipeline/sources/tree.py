@@ -76,7 +76,7 @@ def read(root: Path, location: str) -> bytes:
     if member.startswith("/") or ".." in PurePosixPath(member).parts:
         raise MeshError("unsafe_path", f"expected the name of a zip entry below its zip, got '{member}'")
     with _damage_told():
-        archive = _archive(root / path, status.st_mtime_ns, status.st_size)
+        archive = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
         info = archive.getinfo(member)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise MeshError("unreadable", f"expected a stored or deflated zip entry, got type {info.compress_type}")
@@ -95,7 +95,7 @@ def stamp(root: Path, location: str) -> tuple[str, float]:
     if not member:
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_mtime
     with _damage_told():
-        info = _archive(root / path, status.st_mtime_ns, status.st_size).getinfo(member)
+        info = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid()).getinfo(member)
     return f"{info.file_size} {info.CRC:08x}", 0.0
 
 
@@ -126,8 +126,11 @@ def _refuse_large(size: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """An open zip: reading the directory of a large one costs more than reading a model."""
+def _archive(path: Path, mtime_ns: int, size: int, process: int) -> zipfile.ZipFile:
+    """An open zip: reading the directory of a large one costs more than reading a model.
+
+    A process needs its own: a fork and its parent read at one and the same place of the files that were open before.
+    """
     return zipfile.ZipFile(path)
 
 

@@ -30,9 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root = write_v2(folder / "raw", MODELS)
         catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
         entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
-        views = records.Job("render", render.compute, RENDER, "")
-        grids = records.Job("voxelize", voxelize.compute, VOXELIZE, "")
-        for job, out in ((views, records.RENDERS), (grids, records.VOXELS)):
+        for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(VOXELIZE), records.VOXELS)):
             records.make(job, root, entries, out / f"{CHAIR}.zip", 0)
     finally:
         os.chdir(here)
@@ -101,7 +99,7 @@ def test_depth_and_normals_are_packed_where_rendered(
         assert "depth" not in file and "normals" not in file
     monkeypatch.setattr(records, "RENDERS", tmp_path / "renders")
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
-    job = records.Job("render", render.compute, dataclasses.replace(RENDER, depth=True, normals=True), "")
+    job = render.job(dataclasses.replace(RENDER, depth=True, normals=True))
     records.make(job, project / "raw", entries, records.RENDERS / f"{CHAIR}.zip", 0)
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "maps")
     items = ShardDataset(tmp_path / "maps", [CHAIR], "train", targets=("depth", "normals"))

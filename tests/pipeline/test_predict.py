@@ -11,8 +11,8 @@ import trimesh
 from PIL import Image
 
 from model import view2mesh, view2points
-from pipeline import predict, render, synthesize
-from pipeline.geometry import meshes
+from pipeline import predict, synthesize
+from pipeline.geometry import meshes, renderer
 from pipeline.shards.views import prepare
 from pipeline.sources import photos
 from pipeline.training import checkpoints
@@ -25,7 +25,7 @@ def test_a_rendered_view_on_white_reaches_the_network_as_in_training(tmp_path: P
     model = synthesize.build(synset, 3, synthesize.Params(0, 4, doubled=1.0, flipped=1.0, opened=0.0))
     mesh, _ = meshes.normalise(meshes.Mesh(model.vertices, model.faces))
     drawn = np.array([[150, 20, 3, 30], [240, 5, 3, 30]], np.float32)
-    for view, alpha in zip(*render.render(mesh, drawn, 192, 256), strict=True):
+    for view, alpha in zip(*renderer.render(mesh, drawn, 192, 256), strict=True):
         Image.fromarray(view).save(tmp_path / "a.png")
         gray, mask = photos.read_photo(tmp_path / "a.png")
         seen = prepare(torch.from_numpy(gray.copy())[None], torch.from_numpy(mask)[None], (48, 64))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import open3d as o3d
 import pytest
 import torch
 import trimesh
@@ -15,6 +14,7 @@ from pytorch3d.renderer import (
 )
 from pytorch3d.structures import Meshes
 
+from pipeline.geometry.open3d import o3d
 from pipeline.geometry.rays import RayRasterizer, ray_bases, rays_through, scene
 
 R, T = look_at_view_transform([2.5, 2.5, 3.0], [20.0, -10.0, 60.0], [30.0, 200.0, 110.0])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def test_a_full_disk_rejects_no_model(project: Path) -> None:
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
     with pytest.raises(OSError, match="No space left"):
-        records.make(records.Job("exhaust", exhaust, None, ""), root, entries, project / "out.zip", 1)
+        records.make(records.Job("exhaust", exhaust, None), root, entries, project / "out.zip", 1)
     assert not (project / "out.zip").exists()
 
 
@@ -62,7 +64,7 @@ def make(
     for mark in marks.iterdir():
         mark.unlink()
     params = {"marks": str(marks), "fails": fails, "breaks": breaks}
-    job = records.Job("measure", measure, params, "code")
+    job = records.Job("measure", measure, params)
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
     records.make(job, root, entries, project / out, max_rejected)
     with records.Archive(project / out) as archive:
@@ -80,7 +82,7 @@ def test_a_changed_mesh_costs_one_mesh(project: Path) -> None:
 
 def test_parameters_code_and_bytes_are_in_the_key() -> None:
     def key(digest: str = "aa", parts: str = "", layout: str = "shapenet-v2", where: str = "p", **changes: Any) -> str:
-        job = records.Job("measure", measure, {"x": 1}, "code")
+        job = records.Job("measure", measure, {"x": 1})
         ref = catalog.ModelRef(CHAIR, "m", layout, where)
         entry = records.Entry(ref, changes.pop("split", "train"), "hash", digest, parts, "ok", "")
         return replace(job, **changes).key(entry)
@@ -88,7 +90,7 @@ def test_parameters_code_and_bytes_are_in_the_key() -> None:
     assert key() == key(split="test", where="elsewhere")
     others = [
         key(params={"x": 2}),
-        key(code="other"),
+        key(modules=("tests.meshes",)),
         key(stage="other"),
         key(digest="bb"),
         key(parts="cc"),
@@ -98,7 +100,7 @@ def test_parameters_code_and_bytes_are_in_the_key() -> None:
 
 
 def test_code_and_libraries_are_in_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {records.code_sha256(), records.code_sha256(catalog)}
+    before = {records.code_sha256(), records.code_sha256("pipeline.catalog")}
     monkeypatch.setattr(records.metadata, "version", lambda name: "0.0")
     assert len(before | {records.code_sha256()}) == 3
 
@@ -139,7 +141,7 @@ def test_too_many_rejects_stop_the_stage_and_leave_no_archive(project: Path) -> 
 def test_a_mesh_that_changed_behind_the_catalogue_is_told(project: Path) -> None:
     make(project, MODELS)
     entry = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")[0]
-    job = records.Job("measure", measure, {"marks": str(project), "fails": "-", "breaks": "-"}, "")
+    job = records.Job("measure", measure, {"marks": str(project), "fails": "-", "breaks": "-"})
     assert records.record_of(job, project / "raw", entry)["depth"] == pytest.approx(1)
     write_v2(project / "raw", MODELS | {(CHAIR, "m0"): box(7, 7, 7)})
     with pytest.raises(MeshError) as caught:
@@ -155,3 +157,45 @@ def test_seeded_depends_on_every_part() -> None:
     assert first == records.seeded(0, "a", "cameras").random(3).tolist()
     assert first != records.seeded(1, "a", "cameras").random(3).tolist()
     assert first != records.seeded(0, "b", "cameras").random(3).tolist()
+
+
+def measure_all(models: Sequence[records.Model], params: dict[str, str]) -> list[records.Record]:
+    Path(params["marks"], f"together {len(models)}").touch()
+    return [measure(model, mesh, affine, params) for model, mesh, affine in models]
+
+
+@pytest.mark.parametrize("fails", ["-", "m1"])
+def test_models_made_together_are_as_made_one_by_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Five models, two at a time: one that fails takes no other along, and the archive is the same."""
+    make(project, MODELS, fails=fails)
+    monkeypatch.setattr(records, "AT_ONCE", 2)
+    (project / "data" / "cache").rename(project / "gone")
+    marks = project / "marks"
+    for mark in marks.iterdir():
+        mark.unlink()
+    job = records.Job("measure", measure, {"marks": str(marks), "fails": fails, "breaks": "-"}, together=measure_all)
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    records.make(job, project / "raw", entries, project / "together.zip", 1, gpu=True)
+    assert (project / "together.zip").read_bytes() == (project / "out.zip").read_bytes()
+    assert (marks / "together 2").exists()
+
+
+def crash_all(models: Sequence[records.Model], params: dict[str, str]) -> list[records.Record]:
+    if any(model.endswith("m3") for model, _, _ in models):
+        os._exit(1)
+    return measure_all(models, params)
+
+
+def test_a_crash_among_models_made_together_costs_none_that_is_sound(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(project, MODELS)
+    monkeypatch.setattr(records, "AT_ONCE", 2)
+    (project / "data" / "cache").rename(project / "gone")
+    params = {"marks": str(project / "marks"), "fails": "-", "breaks": "-"}
+    job = records.Job("measure", measure, params, together=crash_all)
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    records.make(job, project / "raw", entries, project / "together.zip", 1, gpu=True)
+    assert (project / "together.zip").read_bytes() == (project / "out.zip").read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import render, voxelize
-from pipeline.geometry import meshes, solid
+from pipeline.geometry import meshes, renderer, solid
 from pipeline.geometry.meshes import Mesh
 from pipeline.records import ready
 from pipeline.sources import photos, pix3d, splits
@@ -29,7 +29,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def silhouette(mesh: Mesh, matrix: np.ndarray, fov_deg: float, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool: where a pinhole camera with +X left, +Y up, +Z inward sees the mesh."""
-    import open3d as o3d
+    from pipeline.geometry.open3d import o3d
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     corners = (mesh.vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
@@ -100,7 +100,7 @@ def test_the_camera_in_the_normalised_frame(tmp_path: Path) -> None:
     assert record["cameras"][0, :3] == pytest.approx([0, 0, 3 * scale], abs=1e-4)  # from behind, as the pose says
     mesh, _ = meshes.normalise(meshes.read(ref.read(tmp_path), "obj"))
     mask = np.unpackbits(record["masks"], axis=-1)[0].astype(bool)
-    assert iou(render.render(mesh, record["cameras"], 192, 256)[1][0], mask) > 0.97
+    assert iou(renderer.render(mesh, record["cameras"], 192, 256)[1][0], mask) > 0.97
 
 
 def test_voxels_are_turned_to_the_meshes_axes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import catalog, pack, render, voxelize
-from pipeline.records import ready, records
+from pipeline.records import records
 from pipeline.runtime.params import Dataset
 from pipeline.shards import layout
 from pipeline.shards.batches import make_batch
@@ -26,9 +26,7 @@ def travel(root: Path, synset: str, grids: str, max_rejected: float = 0) -> dict
     catalog.catalog(Dataset(str(root), "auto", (synset,), 0.5))
     entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
     solids = voxelize.Params(seed=0, resolution=16, points=200, grids=grids)
-    views = records.Job("render", render.compute, RENDER, "", ready.views)
-    cells = records.Job("voxelize", voxelize.compute, solids, "", ready.grid)
-    for job, out in ((views, records.RENDERS), (cells, records.VOXELS)):
+    for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(solids), records.VOXELS)):
         records.make(job, root, entries, out / f"{synset}.zip", max_rejected)
     pack.pack(synset, pack.Params(1000), Path("shards"))
     with (Path("shards") / synset / "status.csv").open() as file:
