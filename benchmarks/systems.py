@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import write
 from pipeline.metrics import VIEWS
 from pipeline.runtime.params import read
-from pipeline.scoring.tables import COMPARISON, FIGURES
+from pipeline.scoring.figures import read_figures
+from pipeline.scoring.tables import COMPARISON
 from pipeline.training.curves import CURVES
 
 LIBRARIES = ("numpy", "torch")
@@ -39,7 +39,7 @@ def number(text: str) -> Any:
 
 def collect() -> dict[str, Any]:
     selected = read("selected_systems")
-    about = json.loads((FIGURES / "oracle" / "overall.json").read_text(encoding="utf-8"))
+    about = read_figures("oracle")["overall"]
     found = {
         "data": {key: about[key] for key in ("models", "samples", "leaked", "split", "split_sha256")}
         | {key: read(f"render.{key}") for key in ("views", "height", "width")},

@@ -41,7 +41,7 @@ from model import maps
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.scoring.predictions import predict
-from pipeline.scoring.tables import FIGURES
+from pipeline.scoring.tables import SCORES
 from pipeline.shards.views import prepare
 from pipeline.sources.photos import read_photo
 from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
@@ -64,9 +64,10 @@ def chosen_threshold(system: str, given: float | None) -> float:
     """`given`, or else the threshold that the metrics stage tuned on validation, 0.5 where it has not or has none."""
     if given is not None and not 0 < given <= 1:
         raise ValueError(f"--threshold: expected a probability over 0, got {given}")
-    path = FIGURES / system / "overall.json"
-    tuned = float(json.loads(path.read_text()).get("threshold", 0.5)) if path.is_file() else 0.5
-    return tuned if given is None else given
+    if given is not None:
+        return given
+    path = SCORES / system / "figures.json"
+    return json.loads(path.read_text(encoding="utf-8"))["overall"].get("threshold", 0.5) if path.is_file() else 0.5
 
 
 def look(photos: Sequence[Path], size: tuple[int, int]) -> Tensor:

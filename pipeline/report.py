@@ -2,10 +2,10 @@
 
     python -m pipeline.report r3d
 
-Reads what `metrics` and `baselines` wrote: data/metrics/<system>/, data/views/<system>.csv, and data/scores/<name>/ of
-the system, its retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, the checkpoint and the
-shards. Writes data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the reconstruction
-and what `nearest_image` answers; and `index.html`, a page that holds it all.
+Reads what `metrics` and `baselines` wrote: data/views/<system>.csv, and data/scores/<name>/ of the system, its
+retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, the checkpoint and the shards. Writes
+data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the reconstruction and what
+`nearest_image` answers; and `index.html`, a page that holds it all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +29,15 @@ from torch import Tensor
 from model import maps
 from pipeline.metrics import VIEWS
 from pipeline.pages.charts import charts
-from pipeline.pages.page import OTHERS, Figures, Line, Results, page
+from pipeline.pages.page import OTHERS, Line, Results, page
 from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
+from pipeline.scoring.figures import read_figures
 from pipeline.scoring.predictions import Prediction, predict
 from pipeline.scoring.scorer import batches
-from pipeline.scoring.tables import FIGURES, METRICS, SCORES
+from pipeline.scoring.tables import METRICS, SCORES
 from pipeline.shards.batches import grids, make_batch, unpack_bits
 from pipeline.shards.layout import SHARDS, ShardDataset
 from pipeline.shards.views import prepare
@@ -80,7 +80,7 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     Raises:
         ValueError: figures, scores, curves, checkpoint or shards are missing, or scores are not of the same samples.
     """
-    figures, curves, views = read_metrics(FIGURES / system), read_csv(CURVES / f"{system}.csv"), VIEWS / f"{system}.csv"
+    figures, curves, views = read_figures(system), read_csv(CURVES / f"{system}.csv"), VIEWS / f"{system}.csv"
     samples = {name: read_samples(name) for name in (system, "nearest_image", "mean_shape")}
     lines = {name: read_lines(name) for name in (system, f"{system}_retrieval", *OTHERS)}
     network, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
@@ -202,14 +202,6 @@ def caption(pick: Pick, shown: Sequence[str], samples: dict[str, dict[Key, Sampl
         f"rank {pick.rank} of {pick.models}",
         f"{own['model_id'][:12]}, view {own['view']}",
     )
-
-
-def read_metrics(folder: Path) -> dict[str, Figures]:
-    """`overall` and the categories by name; ValueError where the metrics stage has not run."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    if "overall" not in found:
-        raise ValueError(f"{folder}: expected the figures of the metrics stage, found none")
-    return found
 
 
 def read_samples(name: str) -> dict[Key, Sample]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.scoring.tables import METRICS
 
-Figures = dict[str, Any]  # what a file of data/metrics/<system>/ holds
+Figures = dict[str, Any]  # of a scope, as data/scores/<system>/figures.json has them
 Line = dict[str, float]  # mean, low, high and samples, from a line of metrics.csv
 
 OTHERS = {"nearest_image": "nearest image", "mean_shape": "mean shape", "oracle": "oracle"}

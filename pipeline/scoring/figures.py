@@ -8,7 +8,9 @@ For every name, be it a trained system, its retrieval or a baseline:
     data/scores/<name>/metrics.csv      a row a scope and score: mean, its 95 % interval, and of how many samples;
                                         scopes are `overall`, `without_leaks` and the categories
     data/scores/<name>/thresholds.csv   mean IoU over thresholds, of the validation and of the test split
-    data/metrics/<name>/                for `dvc metrics show`: `overall.json`, and one file a category
+    data/scores/<name>/figures.json     of `overall` and of every category: the first figures with intervals, counts of
+                                        samples, models, failures and leaks, the threshold, and which split it was
+    data/metrics/<name>/overall.json    the few that one looks for first, for `dvc metrics show` and `dvc exp show`
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from pipeline.sources.categories import category
 NEIGHBOURS = Path("data/neighbours.csv")
 HEADLINE = {"iou": "iou", "chamfer_unsquared": "chamfer"}  # and how its ends are called
 BESIDE = ("iou_32", "f_score_1%", "normal_consistency")
+FEW = ("iou_32", "iou", "chamfer_unsquared", "f_score_1%", "failures")  # in overall.json
 KEYS = ("synset", "model_id", "view", "mesh", "failed", "leaked", "answer")  # columns of samples.csv that are no scores
 Model = tuple[str, str]  # synset, model id
 
@@ -108,7 +111,7 @@ def write(
     threshold: float | None = None,
     curves: dict[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Writes the files named above, the JSON last. Returns what is in `overall.json`.
+    """Writes the files named above, `overall.json` last. Returns what is in it.
 
     Args:
         rows: of samples.csv.
@@ -120,6 +123,15 @@ def write(
     for synset in sorted({row["synset"] for row in rows}):
         scopes[category(synset)] = [row for row in rows if row["synset"] == synset]
     summaries = {scope: summary(members) for scope, members in scopes.items() if members}
+    settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+    settings |= {"split": split_source}
+    figures = {scope: headline(scopes[scope], lines) | settings for scope, lines in summaries.items()}
+    rest = figures.pop("without_leaks", {})
+    for score, short in HEADLINE.items():
+        if score in rest:
+            figures["overall"][f"{short}_without_leaks"] = rest[score]
+    for scope, values in figures.items():
+        values["split_sha256"] = split_sha256({(row["synset"], row["model_id"]) for row in scopes[scope]})[:8]
     with atomic_write(SCORES / name) as folder:
         folder.mkdir()
         write_csv(folder / "samples.csv", rows)
@@ -128,19 +140,23 @@ def write(
             columns = {"threshold": THRESHOLDS.double().numpy().round(2), **curves}
             lines = zip(*(column.tolist() for column in columns.values()), strict=True)
             write_csv(folder / "thresholds.csv", [dict(zip(columns, line, strict=True)) for line in lines])
-    settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
-    settings |= {"split": split_source}
-    figures = {scope: headline(scopes[scope], lines) | settings for scope, lines in summaries.items()}
-    rest = figures.pop("without_leaks", {})
-    for score, short in HEADLINE.items():
-        if score in rest:
-            figures["overall"][f"{short}_without_leaks"] = rest[score]
-    with atomic_write(FIGURES / name) as folder:
-        folder.mkdir()
-        for scope, values in figures.items():
-            values["split_sha256"] = split_sha256({(row["synset"], row["model_id"]) for row in scopes[scope]})[:8]
-            (folder / f"{scope}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    return figures["overall"]
+        write_json(folder / "figures.json", figures)
+    few = {HEADLINE.get(key, key): figures["overall"][key] for key in FEW if key in figures["overall"]}
+    with atomic_write(FIGURES / name / "overall.json") as temporary:
+        write_json(temporary, few)
+    return few
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def read_figures(name: str) -> dict[str, dict[str, Any]]:
+    """Its figures.json; ValueError where it was not scored."""
+    path = SCORES / name / "figures.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: expected the figures of {name}, found no file")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from pipeline.baselines import Baselines, mean_occupancy
 from pipeline.metrics import Params
 from pipeline.scoring import scorer
-from pipeline.scoring.figures import facts
+from pipeline.scoring.figures import facts, read_figures
 from pipeline.scoring.neighbours import packed_grids
 from pipeline.shards.layout import ShardDataset
 from tests.samples import SPLITS, SYNSETS, write_boxes
@@ -71,7 +70,7 @@ def ious(name: str) -> list[float]:
 
 
 def overall(name: str) -> dict:
-    return json.loads(Path(f"data/metrics/{name}/overall.json").read_text())
+    return read_figures(name)["overall"]
 
 
 def iou_by_hand(a: np.ndarray, b: np.ndarray) -> float:
@@ -175,8 +174,8 @@ def test_every_sample_is_scored_and_nothing_else_written():
         rows = table(f"data/scores/{name}/samples.csv")
         keys = [(row["synset"], row["model_id"], int(row["view"])) for row in rows]
         assert keys == sorted(keys) and len(keys) == 18
-        files = sorted(path.name for path in Path(f"data/metrics/{name}").iterdir())
-        assert files == ["airplane.json", "chair.json", "overall.json"]
+        assert list(read_figures(name)) == ["overall", "airplane", "chair"]
+        assert [path.name for path in Path(f"data/metrics/{name}").iterdir()] == ["overall.json"]
 
 
 def test_fewer_views_score_the_first_ones(monkeypatch, tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline import metrics
 from pipeline.metrics import Evaluation, Params
 from pipeline.scoring import figures, scorer
 from pipeline.scoring.clouds import BOUNDS
-from pipeline.scoring.figures import shapes
+from pipeline.scoring.figures import read_figures, shapes
 from pipeline.scoring.protocols import r3d_images
 from pipeline.scoring.scorer import BRIEF
 from pipeline.scoring.statistics import intervals
@@ -78,10 +77,10 @@ def iou_by_hand(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def score(answer: torch.Tensor, params: Params = PARAMS, **about: Any) -> tuple[dict, list[dict[str, str]]]:
-    """overall.json and samples.csv of a system that always predicts `answer`."""
+    """The overall figures and samples.csv of a system that always predicts `answer`."""
     write_checkpoint(CHECKPOINT, answer, **about)
     Evaluation("s", params, SYNSETS).write()
-    return json.loads(Path("data/metrics/s/overall.json").read_text()), table("data/scores/s/samples.csv")
+    return read_figures("s")["overall"], table("data/scores/s/samples.csv")
 
 
 def table(path: str) -> list[dict[str, str]]:
@@ -205,10 +204,10 @@ def test_what_is_no_number_fails_whatever_it_is_of(project, output):
     assert set(column(rows, "chamfer_unsquared")) == {3.464102}
 
 
-def test_a_file_a_category(project):
+def test_figures_by_category(project):
     overall, _ = score(box(0.9, 2, 6, 2))
-    files = {path.stem: json.loads(path.read_text()) for path in Path("data/metrics/s").iterdir()}
-    assert sorted(files) == ["airplane", "chair", "overall"]
+    files = read_figures("s")
+    assert list(files) == ["overall", "airplane", "chair"]
     shared = [key for key in overall if not key.endswith("_without_leaks")]
     assert all(list(values) == shared for name, values in files.items() if name != "overall")
     assert files["chair"]["samples"] == 9
@@ -323,7 +322,7 @@ def test_retrieval_answers_with_the_shape_of_the_nearest_view(project, resolutio
     rows = table("data/scores/s_retrieval/samples.csv")
     expected = iou_by_hand(truths("test")[2], truths("train")[SPLITS["train"] + 4])
     assert float(rows[2 * VIEWS + 1]["iou"]) == pytest.approx(expected, abs=1e-6)
-    assert json.loads(Path("data/metrics/s_retrieval/overall.json").read_text())["threshold"] == 0.5
+    assert read_figures("s_retrieval")["overall"]["threshold"] == 0.5
 
 
 def test_nothing_is_written_without_what_it_needs(project):
@@ -368,6 +367,6 @@ Evaluation("s", params, ("03001627",)).write()
     )
     assert result.returncode == 0, result.stderr
     for name in ("s", "s_retrieval", "oracle", "mean_shape"):
-        assert json.loads(Path(f"data/metrics/{name}/chair.json").read_text())["samples"] == 9
+        assert read_figures(name)["chair"]["samples"] == 9
     names = table("data/scores/s/samples.csv")[0]
     assert "chamfer_unsquared" in names and not [n for n in names if n == "emd" or n.startswith(("pix3d", "r3d"))]

@@ -51,8 +51,8 @@ def command(out: str, *more: str, system: str = "constant", threshold: float | N
 
 @pytest.mark.parametrize("suffix", predict.MESHES)
 def test_a_photo_becomes_a_mesh_in_the_normalised_frame(project: Path, suffix: str) -> None:
-    (project / "data/metrics/constant").mkdir(parents=True)
-    (project / "data/metrics/constant/overall.json").write_text('{"threshold": 0.305}')
+    (project / "data/scores/constant").mkdir(parents=True)
+    (project / "data/scores/constant/figures.json").write_text('{"overall": {"threshold": 0.305}}')
     command(f"out/mesh{suffix}")
     mesh = trimesh.load_mesh(project / "out" / f"mesh{suffix}")
     assert mesh.is_watertight

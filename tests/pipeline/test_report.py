@@ -161,7 +161,7 @@ def test_a_failed_prediction_is_shown_as_nothing(project: Path) -> None:
 
 
 def test_metrics_come_first(project: Path) -> None:
-    with pytest.raises(ValueError, match=r"data/metrics/t: expected the figures of the metrics stage"):
+    with pytest.raises(ValueError, match=r"data/scores/t/figures\.json: expected the figures of t, found no file"):
         report("t", Params(rows=1), SYNSETS)
     for path in ("data/scores/oracle/metrics.csv", "data/views/s.csv", "data/curves/s.csv"):
         Path(path).rename("aside")

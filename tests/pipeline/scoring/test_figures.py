@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.scoring import figures, protocols
-from pipeline.scoring.figures import facts, headline, rows_of, shapes, summary, write
+from pipeline.scoring.figures import facts, headline, read_figures, rows_of, shapes, summary, write
 from pipeline.scoring.scorer import THRESHOLDS
 from pipeline.scoring.statistics import intervals
 from pipeline.shards.layout import ShardDataset, split_sha256
@@ -173,9 +173,26 @@ def test_files_agree_with_the_rows(project):
     assert json.loads(Path("data/metrics/s/overall.json").read_text()) == overall
 
 
+def test_the_few_figures_fit_a_line(project):
+    """As `dvc metrics show` prints them: two spaces after the path, four between figures."""
+    few = write("category_mean_shape", rows(), "hash", 0.4)
+    every = read_figures("category_mean_shape")["overall"]
+    assert few == {
+        "iou_32": every["iou_32"],
+        "iou": every["iou"],
+        "chamfer": every["chamfer_unsquared"],
+        "f_score_1%": every["f_score_1%"],
+        "failures": every["failures"],
+    }
+    line = "data/metrics/category_mean_shape/overall.json" + "  " + "    ".join(few)
+    assert len(line) <= 100 and all(len(str(value)) <= 6 for value in few.values())
+
+
 def test_headlines(project):
     made = rows()
-    overall = write("s", made, "hash", 0.4)
+    write("s", made, "hash", 0.4)
+    files = read_figures("s")
+    overall = files["overall"]
     assert list(overall) == [
         *["iou", "iou_low", "iou_high"],
         *["chamfer_unsquared", "chamfer_low", "chamfer_high"],
@@ -201,8 +218,7 @@ def test_headlines(project):
         kept = [row[score] for row in made if not row["leaked"]]
         assert overall[f"{short}_without_leaks"] == pytest.approx(np.mean(kept), abs=5.1e-5)
     assert split_sha256({(row["synset"], row["model_id"]) for row in made}).startswith(overall["split_sha256"])
-    files = {path.stem: json.loads(path.read_text()) for path in Path("data/metrics/s").iterdir()}
-    assert sorted(files) == ["airplane", "chair", "overall"]
+    assert list(files) == ["overall", "airplane", "chair"]
     chair = files["chair"]
     assert [chair[key] for key in ("samples", "models", "failures", "leaked")] == [12, 4, 0, 1]
     assert chair["iou"] == pytest.approx(np.mean([row["iou"] for row in made[12:]]), abs=5.1e-5)
@@ -211,13 +227,15 @@ def test_headlines(project):
 
 def test_without_grids_there_is_no_iou_and_no_threshold(project):
     made = [{key: value for key, value in row.items() if "iou" not in key} for row in rows()]
-    overall = write("s", made, "hash")
-    assert not [key for key in overall if "iou" in key or "threshold" in key]
+    few = write("s", made, "hash")
+    overall = read_figures("s")["overall"]
+    assert not [key for key in [*overall, *few] if "iou" in key or "threshold" in key]
     assert overall["chamfer_without_leaks"] > 0
 
 
 def test_when_every_model_has_leaked_there_is_nothing_without(project):
-    overall = write("s", [row | {"leaked": 1} for row in rows()], "hash")
+    write("s", [row | {"leaked": 1} for row in rows()], "hash")
+    overall = read_figures("s")["overall"]
     assert overall["leaked"] == 8
     assert not [key for key in overall if "without" in key]
     assert {row["scope"] for row in table(Path("data/scores/s/metrics.csv"))} == {"overall", "airplane", "chair"}
@@ -226,8 +244,9 @@ def test_when_every_model_has_leaked_there_is_nothing_without(project):
 def test_a_second_run_replaces_the_first(project):
     write("s", rows(), "hash", 0.4, {"val_iou": np.zeros(99)})
     write("s", rows()[:12], "hash")
-    assert sorted(path.name for path in Path("data/metrics/s").iterdir()) == ["airplane.json", "overall.json"]
-    assert sorted(path.name for path in Path("data/scores/s").iterdir()) == ["metrics.csv", "samples.csv"]
+    assert list(read_figures("s")) == ["overall", "airplane"]
+    files = sorted(path.name for path in Path("data/scores/s").iterdir())
+    assert files == ["figures.json", "metrics.csv", "samples.csv"]
 
 
 def test_headline_counts_models_once():
