@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.common import write
 from pipeline.metrics import VIEWS
-from pipeline.runtime.params import read
+from pipeline.runtime.params import read, selected_systems
 from pipeline.scoring.figures import read_figures
 from pipeline.scoring.tables import COMPARISON
 from pipeline.training.curves import CURVES
@@ -38,7 +38,7 @@ def number(text: str) -> Any:
 
 
 def collect() -> dict[str, Any]:
-    selected = read("selected_systems")
+    selected = selected_systems()
     about = read_figures("oracle")["overall"]
     found = {
         "data": {key: about[key] for key in ("models", "samples", "leaked", "split", "split_sha256")}

@@ -50,7 +50,7 @@ class Baselines:
 
     Args:
         params: section `metrics`.
-        categories: synsets to read.
+        categories: those to read, as dataset.categories names them.
 
     Raises:
         ValueError: shards of a split are missing or unusable.

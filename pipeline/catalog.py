@@ -1,6 +1,6 @@
 """Stage catalog: every model found, checked, hashed and given a split.
 
-    python -m pipeline.catalog                  reads dataset.root, writes data/catalog/<synset>.csv
+    python -m pipeline.catalog                  reads dataset.root, writes data/catalog/<category>.csv
     python -m pipeline.catalog --list [N]       prints the categories found with at least N models, for params.yaml
 
 The only stage that walks the raw tree. A table has one row for each model found, usable or not:
@@ -54,6 +54,7 @@ from pipeline.records.records import Entry, parts_sha256, refuse_past
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.sources import splits, tree
+from pipeline.sources.categories import NAMES, category, meant
 from pipeline.sources.layout import Found, ModelRef
 from pipeline.sources.registry import LAYOUTS, find
 
@@ -73,7 +74,8 @@ def main(minimum: int | None = None) -> None:
     else:
         for synset, count in sorted(Counter(model.ref.synset for model in find(Path(dataset.root))[0]).items()):
             if count >= minimum:
-                print(f'    - "{synset}" # {count} models')
+                name = f"{NAMES[synset]}, " if synset in NAMES else ""
+                print(f'    - "{synset}" # {name}{count} models')
 
 
 def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
@@ -85,23 +87,27 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     root = Path(dataset.root)
     found, links = find(root)
     counts = Counter(model.ref.synset for model in found)
-    for synset in dataset.categories:
-        if not counts[synset]:
+    synsets = {entry: meant(entry, counts) for entry in dataset.categories}
+    for entry, synset in synsets.items():
+        if not synset:
+            there = ", ".join(f"{synset} ({NAMES[synset]})" if synset in NAMES else synset for synset in sorted(counts))
             raise ValueError(
-                f"dataset.categories: expected models of '{synset}' in '{root}', found only {sorted(counts) or 'none'}"
+                f"dataset.categories: expected models of '{entry}' in '{root}', found only {there or 'none'}"
             )
+        if list(synsets.values()).count(synset) > 1:
+            raise ValueError(f"dataset.categories: expected every category once, got '{entry}' by two names")
     split = splits.find(root, dataset.split)
-    chosen = [model for model in found if model.ref.synset in dataset.categories]
+    chosen = [model for model in found if model.ref.synset in synsets.values()]
     rows = [row(model, split) for model in chosen]
     _check_all(root.resolve(), [model.ref for model in chosen], rows)
     with atomic_write(out) as temporary:
         temporary.mkdir()
-        for synset in sorted(dataset.categories):
+        for entry, synset in sorted(synsets.items()):
             table = [r for r in rows if r["synset"] == synset]
             listed = [r for r in table if r["status"] != "no_split"]
             reasons = {f"{r['model_id']} ({r['mesh']})": r["status"] for r in listed if r["status"] != "ok"}
-            refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {synset}")
-            write_table(temporary / f"{synset}.csv", table)
+            refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {entry}")
+            write_table(temporary / f"{entry}.csv", table)
     _sum_up(rows, split, counts - Counter(r["synset"] for r in rows), links)
 
 
@@ -184,7 +190,7 @@ def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str
     if absent := sum(key[0] in synsets and key not in listed for key in split.models):
         print(f"catalog: {absent} models of these categories are in {split.source} but not in dataset.root")
     if others:
-        names = " ".join(sorted(others))
+        names = " ".join(map(category, sorted(others)))
         print(f"catalog: {others.total()} models of {len(others)} categories not in dataset.categories: {names}")
     for link in links:
         print(f"catalog: not followed, as it leads out of dataset.root: {link!r}")

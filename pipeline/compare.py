@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.runtime.files import atomic_write
-from pipeline.runtime.params import read
+from pipeline.runtime.params import selected_systems
 from pipeline.scoring.statistics import intervals, paired, per_shape
 from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, write_csv
 from pipeline.sources.categories import category
@@ -188,12 +188,12 @@ def differences(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def scopes(scores: Scores) -> dict[str, np.ndarray]:
     """The samples of every scope that has any."""
-    synsets = np.array(scores.synsets)
-    found = {"overall": np.full(len(synsets), True)}
-    found |= {category(synset): synsets == synset for synset in sorted(set(scores.synsets))}
+    names = np.array([category(synset) for synset in scores.synsets])
+    found = {"overall": np.full(len(names), True)}
+    found |= {name: names == name for name in map(category, sorted(set(scores.synsets)))}
     found["without_leaks"] = ~scores.leaked
     return {scope: np.flatnonzero(chosen) for scope, chosen in found.items() if chosen.any()}
 
 
 def main() -> None:
-    compare(list(read("selected_systems")))
+    compare(list(selected_systems()))

@@ -97,7 +97,7 @@ class Evaluation:
     Args:
         system: entry of `systems:`.
         params: section `metrics`.
-        categories: synsets to read.
+        categories: those to read, as dataset.categories names them.
 
     Raises:
         ValueError: the checkpoint, the shards of a split or the neighbours are missing or unusable.

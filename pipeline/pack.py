@@ -2,10 +2,10 @@
 
     python -m pipeline.pack 03001627
 
-Reads data/catalog/<synset>.csv, data/renders/<synset>.zip and data/voxels/<synset>.zip, writes data/shards/<synset>/:
-`<split>-<n>.h5` as `shards/layout.py` documents them, and `status.csv` with a row for every model of the catalogue:
-`packed`, or the stage that rejected it, the reason code and a message; and the note of its grid (see
-`geometry/solid.py`). The grids most in doubt, by the last column:
+Reads data/catalog/<category>.csv, data/renders/<category>.zip and data/voxels/<category>.zip, writes
+data/shards/<category>/: `<split>-<n>.h5` as `shards/layout.py` documents them, and `status.csv` with a row for every
+model of the catalogue: `packed`, or the stage that rejected it, the reason code and a message; and the note of its grid
+(see `geometry/solid.py`). The grids most in doubt, by the last column:
 
     sort -t, -k10,10gr data/shards/03001627/status.csv | head
 """
@@ -52,26 +52,26 @@ class Params:
             raise ValueError(f"models_per_shard: expected at least 1, got {self.models_per_shard}")
 
 
-def pack(synset: str, params: Params, out: Path = layout.SHARDS, max_rejected: float = 1.0) -> None:
+def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected: float = 1.0) -> None:
     """Writes the shards and the status table of one category, all or nothing.
 
     Raises:
         ValueError: no model is left that both renders and voxels hold, or more than a share of `max_rejected` have
             other views than most.
     """
-    entries = sorted(catalog.read_table(catalog.CATALOG / f"{synset}.csv"), key=lambda e: e.ref.model_id)
+    entries = sorted(catalog.read_table(catalog.CATALOG / f"{category}.csv"), key=lambda e: e.ref.model_id)
     with (
-        Archive(records.RENDERS / f"{synset}.zip") as renders,
-        Archive(records.VOXELS / f"{synset}.zip") as voxels,
-        atomic_write(out / synset) as temporary,
+        Archive(records.RENDERS / f"{category}.zip") as renders,
+        Archive(records.VOXELS / f"{category}.zip") as voxels,
+        atomic_write(out / category) as temporary,
     ):
         temporary.mkdir()
         statuses = [status(entry, renders, voxels) for entry in entries]
-        refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {synset}")
+        refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {category}")
         packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]
         if not packed:
-            raise ValueError(f"pack {synset}: expected models with views and a grid, found none of {len(entries)}")
-        with progress(f"pack {synset}", len(packed), "model") as bar:
+            raise ValueError(f"pack {category}: expected models with views and a grid, found none of {len(entries)}")
+        with progress(f"pack {category}", len(packed), "model") as bar:
             for split in layout.SPLITS:
                 chosen = [entry for entry in packed if entry.split == split]
                 for n, part in enumerate(_parts(chosen, params.models_per_shard)):
@@ -80,7 +80,7 @@ def pack(synset: str, params: Params, out: Path = layout.SHARDS, max_rejected: f
                     fingerprint = sha256("\n".join([e.sha256 for e in part] + marks).encode())
                     source = ",".join(sorted({e.split_source for e in part}))
                     rows = samples(part, renders, voxels, bar)
-                    layout.write(path, rows, len(part), synset, split, fingerprint, source)
+                    layout.write(path, rows, len(part), part[0].ref.synset, split, fingerprint, source)
         write_status(temporary / "status.csv", entries, statuses, voxels)
 
 

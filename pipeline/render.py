@@ -2,8 +2,8 @@
 
     python -m pipeline.render 03001627
 
-Reads data/catalog/<synset>.csv and the meshes, writes data/renders/<synset>.zip (see `records/records.py`). A record
-has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
+Reads data/catalog/<category>.csv and the meshes, writes data/renders/<category>.zip (see `records/records.py`). A
+record has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
 elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for column vectors. Where asked for, also
 `depth` (V, H, W) float16, along the view axis in units of the normalised frame (in steps of 1/512 from 2 to 4), and
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,

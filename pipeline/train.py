@@ -182,7 +182,7 @@ class Trainer:
         module: its file in model/.
         config: its `Config`.
         params: section `train`.
-        categories: synsets to read.
+        categories: those to read, as dataset.categories names them.
 
     Raises:
         ValueError: shards are missing or of another version, or the batch can't be shared among the processes.

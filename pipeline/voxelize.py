@@ -2,8 +2,8 @@
 
     python -m pipeline.voxelize 03001627
 
-Reads data/catalog/<synset>.csv and the meshes, writes data/voxels/<synset>.zip (see `records/records.py`). A record has
-`occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64 from the
+Reads data/catalog/<category>.csv and the meshes, writes data/voxels/<category>.zip (see `records/records.py`). A record
+has `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64 from the
 normalised frame to the source's, `notes` (3,) float32 (fill ratio, components, disagreement; see `geometry/solid.py`).
 Models without a mesh have the grid that their data set brings (see `records/ready.py`).
 """

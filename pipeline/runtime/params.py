@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -28,7 +29,8 @@ class Dataset:
         root: folder of the raw meshes, absolute or relative to the project.
         split: `auto` (a list of the field that lies in the root, otherwise a hash), `hash`, or the name of such a list
             in the root; see `sources/splits.py`.
-        categories: the synsets that are processed.
+        categories: those that are processed, by synset or name, or by folder where the data set has no synsets; their
+            files are called as they are here.
         max_rejected: share of the models of a category that may be rejected before a stage fails.
     """
 
@@ -39,7 +41,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.categories or len(set(self.categories)) != len(self.categories):
-            raise ValueError(f"categories: expected different synsets, got {list(self.categories)}")
+            raise ValueError(f"categories: expected different ones, got {list(self.categories)}")
         if not 0 <= self.max_rejected <= 1:
             raise ValueError(f"max_rejected: expected a share in [0, 1], got {self.max_rejected}")
 
@@ -59,15 +61,22 @@ def load(section: str, cls: type[T], path: Path | None = None) -> T:
     return build(cls, read(section, path), f"{(path or PARAMS_FILE).name}: {section}")
 
 
+def selected_systems(path: Path | None = None) -> dict[str, str]:
+    """Section `selected_systems`: entry of `systems` -> its file in model/."""
+    path = path or PARAMS_FILE
+    return _convert(dict[str, str], read("selected_systems", path), f"{path.name}: selected_systems")
+
+
 def read(section: str, path: Path | None = None) -> Any:
     """The plain value of a dotted section; ValueError where it is missing."""
     path = path or PARAMS_FILE
     if not path.is_file():
         raise ValueError(f"{path}: expected a parameter file, found none")
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            value = yaml.load(file, _Loader)
     except yaml.YAMLError as error:
-        raise ValueError(f"{path.name}: expected YAML, got {error}") from error
+        raise ValueError(f"{path.name}: expected YAML, got {' '.join(str(error).split())}") from error
     unknown = sorted(str(key) for key in set(value or ()) - set(SECTIONS)) if isinstance(value, dict) else []
     if unknown:
         raise ValueError(f"{path.name}: unknown section '{unknown[0]}', expected {', '.join(SECTIONS)}")
@@ -76,6 +85,22 @@ def read(section: str, path: Path | None = None) -> Any:
             raise ValueError(f"{path.name}: expected a section '{section}', found none")
         value = value[key]
     return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes no bare 03001627: YAML 1.1 reads it as octal (and 02691156 as text), DVC's YAML 1.2 without its zero."""
+
+    def refuse(self, node: yaml.ScalarNode) -> None:
+        where = f"{Path(node.start_mark.name).name}: line {node.start_mark.line + 1}"
+        raise ValueError(f'{where}: expected "{node.value}", got {node.value}; put it in quotes')
+
+
+_Loader.add_constructor("!bare", _Loader.refuse)
+# Before all others, as the first that matches is taken.
+_Loader.yaml_implicit_resolvers = {
+    **yaml.SafeLoader.yaml_implicit_resolvers,
+    "0": [("!bare", re.compile("0[0-9_]+$")), *yaml.SafeLoader.yaml_implicit_resolvers["0"]],
+}
 
 
 def build(cls: type[T], values: Any, where: str) -> T:
@@ -123,7 +148,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         raise ValueError(f"{where}: expected a finite number, got {value}")
     if origin is None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise ValueError(f"{where}: expected {_named(kind)}, got {_shown(value)}")
+    hint = "; put it in quotes" if kind is str and isinstance(value, int | float) else ""
+    raise ValueError(f"{where}: expected {_named(kind)}, got {_shown(value)}{hint}")
 
 
 def _named(kind: Any) -> str:
@@ -133,4 +159,4 @@ def _named(kind: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}"
+    return "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -120,8 +120,8 @@ def write(
         curves: columns of thresholds.csv, (99,) mean IoU over THRESHOLDS; None where no threshold was tuned.
     """
     scopes = {"overall": rows, "without_leaks": [row for row in rows if not row["leaked"]]}
-    for synset in sorted({row["synset"] for row in rows}):
-        scopes[category(synset)] = [row for row in rows if row["synset"] == synset]
+    for name_of in dict.fromkeys(category(synset) for synset in sorted({row["synset"] for row in rows})):
+        scopes[name_of] = [row for row in rows if category(row["synset"]) == name_of]
     summaries = {scope: summary(members) for scope, members in scopes.items() if members}
     settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
     settings |= {"split": split_source}

@@ -1,6 +1,6 @@
 """The HDF5 shard: what `pack` writes and everything after it reads.
 
-`data/shards/<synset>/<split>-<n>.h5`, one row a model, M rows, sorted by model id:
+`data/shards/<category>/<split>-<n>.h5`, one row a model, M rows, sorted by model id:
 
     views           (M, V, H, W)    uint8     grayscale on white, one chunk a view, deflated
     masks           (M, V, H, W/8)  uint8     object masks, bits packed along W, most significant first
@@ -168,7 +168,7 @@ class ShardDataset:
 
     Args:
         root: folder of the shards, `data/shards`.
-        synsets: the categories to read.
+        categories: those to read, as dataset.categories names them.
         split: train, val or test.
         views_per_sample: n, views given together; V // n groups a model.
 
@@ -179,14 +179,14 @@ class ShardDataset:
     def __init__(
         self,
         root: Path,
-        synsets: Sequence[str],
+        categories: Sequence[str],
         split: str,
         views_per_sample: int = 1,
         targets: Sequence[str] = ("occupancy",),
     ):
-        paths = [path for synset in sorted(synsets) for path in sorted((root / synset).glob(f"{split}-*.h5"))]
+        paths = [path for category in sorted(categories) for path in sorted((root / category).glob(f"{split}-*.h5"))]
         if not paths:
-            raise ValueError(f"{root}: expected shards of the {split} split, found none for {', '.join(synsets)}")
+            raise ValueError(f"{root}: expected shards of the {split} split, found none for {', '.join(categories)}")
         self.shards = [_rows(path) for path in paths]
         self.resolution = _agreed(self.shards, "resolution")
         self.views_per_sample, self.targets = views_per_sample, tuple(targets)

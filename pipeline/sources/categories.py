@@ -1,6 +1,8 @@
-"""Names of ShapeNetCore's categories, for people to read; files and parameters use the synsets."""
+"""Names of ShapeNetCore's categories: what people read and may write, where data sets have synsets."""
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 _TABLE = """
     02691156 airplane    02747177 trash_can   02773838 bag         02801938 basket      02808440 bathtub
@@ -17,8 +19,14 @@ _TABLE = """
     04530566 vessel      04554684 washer
 """
 NAMES = dict(zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True))
+SYNSETS = {name: synset for synset, name in NAMES.items()}
 
 
 def category(synset: str) -> str:
     """The name of a synset, one word; the synset itself where it is none of ShapeNetCore's."""
     return NAMES.get(synset, synset)
+
+
+def meant(entry: str, there: Container[str]) -> str | None:
+    """Which of the categories that are there an entry of dataset.categories means, be it as it stands or translated."""
+    return next((name for name in (entry, SYNSETS.get(entry), NAMES.get(entry)) if name in there), None)

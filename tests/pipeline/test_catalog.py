@@ -177,6 +177,27 @@ def test_links_out_of_the_root_are_told(tmp_path: Path, capfd: pytest.CaptureFix
     assert f"not followed, as it leads out of dataset.root: '{TABLE}'" in capfd.readouterr().out
 
 
+def test_a_category_is_called_as_params_call_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD | {(TABLE, "t"): box(1, 1, 1), ("02691156", "a"): box(1, 1, 1)})
+    catalog.catalog(Dataset(str(root), "auto", ("chair", TABLE), 0), tmp_path / "catalog")
+    assert sorted(os.listdir(tmp_path / "catalog")) == [f"{TABLE}.csv", "chair.csv"]
+    assert [row["synset"] for row in rows(tmp_path / "catalog", "chair")] == 4 * [CHAIR]
+    assert "1 models of 1 categories not in dataset.categories: airplane\n" in capfd.readouterr().out
+    with pytest.raises(ValueError, match="expected every category once, got 'chair' by two names"):
+        catalog.catalog(Dataset(str(root), "auto", ("chair", CHAIR), 0))
+    with pytest.raises(ValueError, match=f"'sofa' in .* found only 02691156 .airplane., {CHAIR} .chair., {TABLE}"):
+        catalog.catalog(Dataset(str(root), "auto", ("sofa",), 0))
+
+
+def test_a_folder_of_meshes_names_its_categories(tmp_path: Path) -> None:
+    for name in ("chair/a.obj", "Garden Bench/b.obj"):
+        (tmp_path / "raw" / name).parent.mkdir(parents=True)
+        (tmp_path / "raw" / name).write_bytes(box(1, 2, 3))
+    catalog.catalog(Dataset(str(tmp_path / "raw"), "hash", ("chair", "garden-bench"), 0), tmp_path / "catalog")
+    assert [row["synset"] for row in rows(tmp_path / "catalog", "chair")] == ["chair"]
+    assert [row["model_id"] for row in rows(tmp_path / "catalog", "garden-bench")] == ["b"]
+
+
 def test_refusals_leave_the_old_tables(tmp_path: Path) -> None:
     root, out = write_v2(tmp_path / "raw", GOOD), tmp_path / "catalog"
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0), out)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,12 @@ def test_models_with_other_views_than_most_are_rejected(
     assert table["m3"] == ("pack", "shape", message) and table["m4"][0] == "packed"
     with pytest.raises(ValueError, match=r"pack 03001627: 1 of 9 models rejected \(1 shape\), as m3"):
         pack.pack(CHAIR, pack.Params(1000), tmp_path / "shards", 0.1)
+
+
+def test_a_category_by_its_name_has_the_same_shards(project: Path) -> None:
+    for folder, suffix in ((catalog.CATALOG, "csv"), (records.RENDERS, "zip"), (records.VOXELS, "zip")):
+        shutil.copy(folder / f"{CHAIR}.{suffix}", folder / f"chair.{suffix}")
+    for name in (CHAIR, "chair"):
+        pack.pack(name, pack.Params(1000), project / "named")
+    assert {path.name: path.read_bytes() for path in (project / "named/chair").iterdir()} == contents(project / "named")
+    assert {synset for synset, _ in ShardDataset(project / "named", ["chair"], "train").models} == {CHAIR}

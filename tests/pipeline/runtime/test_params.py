@@ -74,6 +74,9 @@ def test_values_arrive_with_their_types(tmp_path: Path) -> None:
         ({"inner": {}}, "train.inner.depth: missing, expected int"),
         ({"lrr": 1}, "train.lrr: unknown key, expected one of inner, limit, lr"),
         ({"steps": -1}, "train.steps: expected at least 0, got -1"),
+        ({"steps": None}, "train.steps: expected int, got nothing"),
+        ({"name": 7}, "train.name: expected str, got int 7; put it in quotes$"),
+        ({"name": True}, "train.name: expected str, got bool True; put it in quotes$"),
     ],
 )
 def test_refuses_by_name(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -92,12 +95,33 @@ def test_missing_and_unknown_sections(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown section 'rendr'"):
         params.read("train", path)
     path.write_text("train: [\n")
-    with pytest.raises(ValueError, match="expected YAML"):
+    with pytest.raises(ValueError, match="^params.yaml: expected YAML, got [^\n]*$"):
         params.read("train", path)
 
 
+@pytest.mark.parametrize("synset", ["03001627", "02691156"])  # all octal digits, and not
+def test_a_synset_without_quotes_is_refused(tmp_path: Path, synset: str) -> None:
+    path = tmp_path / "params.yaml"
+    text = "dataset:\n  root: r\n  split: auto\n  max_rejected: 0.1\n  categories: # of ShapeNet\n    - "
+    path.write_text(f'{text}"{synset}"\n')
+    assert params.load("dataset", params.Dataset, path).categories == (synset,)
+    path.write_text(f"{text}{synset}\n")
+    for section in ("dataset", "train"):  # by whichever stage is the first to run
+        with pytest.raises(ValueError, match=f'^params.yaml: line 6: expected "{synset}", got {synset}; put it in q'):
+            params.read(section, path)
+
+
+def test_selected_systems_are_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("selected_systems:\n")
+    with pytest.raises(ValueError, match="^params.yaml: selected_systems: expected a mapping, got nothing$"):
+        params.selected_systems(path)
+    path.write_text("selected_systems: {a: r3d}\n")
+    assert params.selected_systems(path) == {"a": "r3d"}
+
+
 def test_categories_are_checked() -> None:
-    with pytest.raises(ValueError, match="dataset.categories: expected different synsets"):
+    with pytest.raises(ValueError, match="dataset.categories: expected different ones"):
         values = {"root": "r", "split": "auto", "categories": ["1", "1"], "max_rejected": 0.1}
         params.build(params.Dataset, values, "dataset")
 

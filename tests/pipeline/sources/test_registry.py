@@ -93,3 +93,6 @@ def test_categories_are_listed_by_name(
     monkeypatch.setattr(catalog, "load", lambda *_: params.Dataset(str(tmp_path), "auto", ("x",), 0))
     catalog.main(1)
     assert capsys.readouterr().out == '    - "king-size-bed" # 2 models\n'
+    trees.write_shapenet_v2(tmp_path, ["a", "b", "c"])
+    catalog.main(3)
+    assert capsys.readouterr().out == '    - "03001627" # chair, 3 models\n'
