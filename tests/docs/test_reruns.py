@@ -20,7 +20,7 @@ from tests.test_docs import PAGES, blocks, commands
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "03001627"  # the one that the pages name
-OTHERS = {" ".join(c) for page in ("README.md", "docs/reruns.md") for c in commands(PAGES[page]) if c[0] == "dvc"}
+CALLED = {" ".join(c) for page in ("README.md", "docs/reruns.md") for c in commands(PAGES[page]) if c[0] == "dvc"}
 # Makes the paths that it is told, as the stage would in minutes: folders with an overall.json, and files.
 STAND_IN = f"""
 import json, sys
@@ -96,7 +96,7 @@ def test_a_sweep_as_the_page_has_it(project: Project) -> None:
     project.run("git", "checkout", "-q", ".")
 
 
-@pytest.mark.parametrize("command", sorted(command for command in OTHERS if not command.startswith("dvc exp")))
+@pytest.mark.parametrize("command", sorted(command for command in CALLED if not command.startswith("dvc exp")))
 def test_other_commands(project: Project, command: str) -> None:
     words = (sorted(map(str, project.folder.glob(word))) or [word] for word in command.split())
     project.run(*itertools.chain.from_iterable(words))
