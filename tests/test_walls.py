@@ -23,7 +23,7 @@ WALLS = {
     "records": "geometry runtime sources",
     "scoring": "geometry runtime shards sources",
     "training": "model runtime scoring",
-    "pages": "scoring",
+    "pages": "geometry scoring",
     "synthesize": "families runtime",
     "catalog": "geometry records runtime sources",
     "render": "catalog geometry records runtime",
