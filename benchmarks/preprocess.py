@@ -1,26 +1,38 @@
-"""What a model costs on its way from a mesh to a shard, and what two workers gain.
+"""What a model costs on its way from a mesh to a shard: the bare work, what a user waits for, what two workers gain.
 
-    python -m benchmarks.preprocess --root DIR [--models N]
+    python -m benchmarks.preprocess --root DIR [--models N] [--least N]
 
-Core-seconds a model for reading (unzip, parse, normalise), render, voxelize and pack, in one thread of one process,
-with the parameters of params.yaml; their sum for ShapeNetCore's 51,300 models. Then the wall-clock of the two stages
-over the same models with one worker and with two, in turns, worker processes started beforehand.
+work    core-seconds a model for reading (unzip, parse, normalise), render, voxelize and pack, in one thread of one
+        process, with the parameters of params.yaml; their sum for ShapeNetCore's 51,300 models
+road    core-seconds of `dvc repro` through pack in a new project, as the system counts them, children included: all
+        categories with at least N models, no record in the cache, two workers. What `python -m pipeline.<stage>` takes
+        is counted for itself, the rest is DVC's own. Then the same again with nothing to do
+worker  core-seconds that a worker process takes to start, and the memory of its own that it has then, by stage
+walls   wall-clock of the two stages over the same models with one worker and with two, in turns
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from benchmarks.common import models, seconds, write
 from pipeline import pack, render, voxelize
@@ -37,6 +49,15 @@ from pipeline.sources.registry import LAYOUTS
 SHAPENET = 51_300  # models of ShapeNetCore.v2
 PARTS = ("read", "render", "voxelize", "pack")
 TURNS = 3
+PROJECT = ("pipeline", "model", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+STAGES = ("catalog", "render", "voxelize", "pack")
+# Stands in for `python` in the stages' commands: runs it, and notes what it was called with and the time it took.
+TIMED = """#!/bin/sh
+'{python}' "$@"
+status=$?
+{{ echo "$@"; times; }} >> '{log}'
+exit $status
+"""
 
 
 def entry(root: Path, ref: ModelRef) -> Entry:
@@ -90,10 +111,60 @@ def walls(root: Path, refs: Sequence[ModelRef]) -> dict[int, float]:
     return {count: len(refs) / median(values) for count, values in taken.items()}
 
 
+def road(root: Path, least: int, folder: Path) -> dict[str, Any]:
+    """Core-seconds of `dvc repro` through pack in a new project, and of the same with nothing to do."""
+    counts = Counter(ref.synset for ref in models(root))
+    categories = sorted(synset for synset, count in counts.items() if count >= least)
+    total = sum(counts[synset] for synset in categories)
+    project, log = folder / "project", folder / "times"
+    for name in PROJECT:
+        (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, project / name)
+    values = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    values["dataset"] |= {"root": str(root), "categories": categories}
+    (project / "params.yaml").write_text(json.dumps(values), encoding="utf-8")  # YAML too
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(TIMED.format(python=sys.executable, log=log), encoding="utf-8")
+    python.chmod(0o755)
+    environment = {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "ONEVIEW_WORKERS": "2"}
+    dvc = [sys.executable, "-m", "dvc"]
+
+    def run(*command: str) -> float:
+        """Core-seconds of a command and all its children."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=project, env=os.environ | environment, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    run("git", "init", "--quiet")
+    run(*dvc, "init", "--quiet")
+    targets = [f"pack@{synset}" for synset in categories]
+    whole, nothing = (run(*dvc, "repro", "--quiet", *targets) for _ in range(2))
+    stages = dict.fromkeys(STAGES, 0.0)
+    for call, taken in re.findall(r"^-m pipeline[.](\w+).*\n.*\n(.*)$", log.read_text(encoding="utf-8"), re.MULTILINE):
+        stages[call] += sum(60 * float(m) + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", taken))
+    return {
+        "categories": len(categories),
+        "models": total,
+        "core_seconds": round(whole, 1),
+        "core_seconds_by_stage": {name: round(taken, 1) for name, taken in stages.items()},
+        "core_seconds_of_dvc": round(whole - sum(stages.values()), 1),
+        "core_seconds_a_model": round(whole / total, 3),
+        "core_seconds_with_nothing_to_do": round(nothing, 1),
+    }
+
+
+def worker(stage: str) -> dict[str, float]:
+    """What a worker of a stage takes to start; asked in a new process, which has imported nothing yet."""
+    command = [sys.executable, "-m", "benchmarks.worker", stage]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("data/embedded"))
-    parser.add_argument("--models", type=int, default=120)
+    parser.add_argument("--models", type=int, default=120, help="of these the bare work and the wall-clock are taken")
+    parser.add_argument("--least", type=int, default=7, help="models that a category has which goes the whole road")
     arguments = parser.parse_args()
     root = arguments.root.resolve()
     refs = models(root, arguments.models)
@@ -101,6 +172,8 @@ def main() -> None:
     settings = Path("params.yaml").read_text(encoding="utf-8")
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
+        whole = road(root, arguments.least, Path(name))
+        starts = {stage: worker(stage) for stage in ("catalog", "render", "voxelize")}
         os.chdir(name)  # where the stages keep their cache
         Path("params.yaml").write_text(settings, encoding="utf-8")
         parts = costs(root, refs, Path(name))
@@ -115,10 +188,12 @@ def main() -> None:
         "core_hours_for_shapenet": round(total * SHAPENET / 3600, 1),
         "models_a_second": {f"{count} workers": round(rate, 2) for count, rate in rates.items()},
         "two_workers_over_one": round(rates[2] / rates[1], 2),
+        "dvc_repro_through_pack": whole,
+        "worker": starts,
     }
     for name, value in result.items():
         print(f"{name}: {value}")
-    write("preprocess", ["torch", "open3d", "easypytorch3d", "numpy", "h5py", "joblib"], result)
+    write("preprocess", ["torch", "open3d", "easypytorch3d", "numpy", "h5py", "dvc"], result)
 
 
 if __name__ == "__main__":
