@@ -2,12 +2,14 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test quick check bench lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
 CODE = pipeline model tests benchmarks
 ROOT = data/embedded
+# A process a core; a file's tests stay together, since they may share what they prepare, and the order is conftest.py's.
+TESTS = $(IN_VENV) pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 IN_RANGE = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 # A name alone proves nothing (pyenv leaves shims of versions that are not active): the first that runs is taken.
@@ -26,8 +28,11 @@ demo: setup ## run the whole pipeline on the embedded data, show the metrics, sa
 	printf '\nPictures:\n'
 	find data/report -name '*.png' -o -name '*.html' | sort | sed 's/^/  /'
 
-test: setup ## run the tests; ARGS="-k render" goes to pytest
-	@$(IN_VENV) pytest $(ARGS)
+test: setup ## run all tests; ARGS="-k render" goes to pytest
+	@$(TESTS) $(ARGS)
+
+quick: setup ## run all tests but those marked long, for the middle of work: less than a minute
+	@$(TESTS) -m "not long" $(ARGS)
 
 check: setup ## lint, formatting and types
 	@$(IN_VENV) ruff check .

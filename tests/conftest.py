@@ -1,21 +1,31 @@
-"""For every test: `cuda` tests are skipped where there is no CUDA device, and runs repeat themselves."""
+"""For every test: runs repeat themselves, long ones come first, `cuda` tests are skipped where there is no device."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Before torch is imported: small tensors gain nothing from more, and sums come out alike on every machine.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before torch is imported: small tensors gain nothing from more, tests run side by side, and sums come out alike.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadline: a test's first example may import torch. Derandomized: what failed once fails again.
 settings.register_profile("oneview", deadline=None, derandomize=True)
 settings.load_profile("oneview")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m cuda`, files without such tests are not even imported: a machine with a GPU may lack their libraries."""
+    if config.getoption("markexpr") != "cuda" or not collection_path.match("test_*.py"):
+        return None
+    return "pytest.mark.cuda" not in collection_path.read_text(encoding="utf-8") or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole roads lie on top of the tree and take longest: first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: len(item.path.parts))
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from distributed import Client
 
 from pipeline import catalog
 from pipeline.geometry.meshes import Mesh
@@ -19,6 +19,11 @@ from pipeline.records import records
 from pipeline.records.parallel import parallel
 from pipeline.runtime.params import Dataset
 from tests.meshes import CHAIR, box, write_v2
+
+if TYPE_CHECKING:  # it takes a second to import, and other tests do not need it
+    from distributed import Client
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 MODELS = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(20)}
@@ -35,6 +40,8 @@ def cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nanny: bool
 ) -> Iterator[tuple[Client, list[subprocess.Popen]]]:
     """A client and the processes of the workers, whose code is found by PYTHONPATH."""
+    from distributed import Client
+
     monkeypatch.chdir(tmp_path)
     started: list[subprocess.Popen] = []
 

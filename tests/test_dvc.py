@@ -1,4 +1,4 @@
-"""What reruns: dvc.yaml against the imports of the stages, and the promises of the README's table, one by one."""
+"""What reruns: the promises of the README's table, one by one, in a small project."""
 
 from __future__ import annotations
 
@@ -14,71 +14,13 @@ import pytest
 import yaml
 
 from pipeline.sources import registry, splits
-from tests.imports import imported
 from tests.meshes import CHAIR, TABLE, box, write_v2
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
-SYSTEMS = [f"model/{path.name}" for path in (ROOT / "model").glob("*.py") if "class Model(" in path.read_text()]
-# Modules that can't change what a stage makes: how it is started, how parameters are read, how
-# work is spread, how files are written.
-PLUMBING = {
-    "model/layers/__init__.py",
-    "pipeline/records/parallel.py",
-    "pipeline/records/journal.py",
-    *(str(path.relative_to(ROOT)) for path in (ROOT / "pipeline" / "runtime").glob("*.py")),
-    *(str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob("__init__.py")),
-}
-
-
-def imports(path: str) -> set[str]:
-    """Project files that a project file imports, itself included, all the way down."""
-    found, queue = set(), [path]
-    while queue:
-        current = queue.pop()
-        if current in found:
-            continue
-        found.add(current)
-        queue += imported(current)
-    return found
-
-
-def stages() -> dict[str, dict]:
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-
-
-# Stages for which a minute is nothing to run in vain name rooms, these name what they use, but for one file: when it
-# changes, so does the baseline beside which their figures stand.
-COSTLY: dict[str, set[str]] = {"train": set(), "baselines": set(), "metrics": {"pipeline/scoring/descriptors.py"}}
-
-
-@pytest.mark.parametrize("name", sorted(stages()))
-def test_deps_are_the_imports(name: str) -> None:
-    stage = stages()[name].get("do", stages()[name])
-    module = stage["cmd"].split()[2]
-    code = [dep for dep in stage["deps"] if dep.startswith(("pipeline/", "model/"))]
-    network = {"model/${item}.py"} & set(code)
-    expected = imports(module.replace(".", "/") + ".py")
-    if network:  # what any system imports
-        expected = expected.union(*map(imports, SYSTEMS)) - set(SYSTEMS)
-    expected -= PLUMBING
-    listed, rooms = set(), []
-    for dep in set(code) - network:
-        files = {str(p.relative_to(ROOT)) for p in (ROOT / dep).rglob("*.py")} if (ROOT / dep).is_dir() else {dep}
-        rooms += [files & expected] if (ROOT / dep).is_dir() else []
-        listed |= files - PLUMBING
-    assert expected <= listed
-    assert all(rooms), "a room of which it uses nothing"
-    single = {dep for dep in set(code) - network if not (ROOT / dep).is_dir()} - PLUMBING
-    assert single <= expected
-    if name in COSTLY:
-        assert listed - expected == COSTLY[name]
-
-
-def test_params_are_the_sections_read() -> None:
-    for name, stage in stages().items():
-        text = (ROOT / f"pipeline/{name}.py").read_text()
-        own = re.search(rf'load\("{name}", Params\)', text) is not None
-        assert own == (name in stage.get("do", stage).get("params", [])), name
+MODELS = {(CHAIR, f"c{i}"): box(1, 2, 1 + i / 10) for i in range(14)}
+MODELS |= {(TABLE, f"t{i}"): box(2, 1, 1 + i / 10) for i in range(14)}
 
 
 class Project:
@@ -86,12 +28,14 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
+
+    @classmethod
+    def new(cls, folder: Path) -> Project:
+        self = cls(folder)
         for name in ("pipeline", "model", "dvc.yaml", "params.yaml"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
-        self.models = {(CHAIR, f"c{i}"): box(1, 2, 1 + i / 10) for i in range(14)}
-        self.models |= {(TABLE, f"t{i}"): box(2, 1, 1 + i / 10) for i in range(14)}
-        write_v2(folder / "raw", self.models)
+        write_v2(folder / "raw", MODELS)
         self.change("dataset", root="raw", categories=[CHAIR, TABLE])
         self.change("synthesize", models_per_category=1)
         self.change("render", views=2, height=24, width=32)
@@ -106,6 +50,7 @@ class Project:
             subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
         for name in (".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, folder)
+        return self
 
     def change(self, section: str, **changes: object) -> None:
         path = self.folder / "params.yaml"
@@ -135,8 +80,16 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """Where everything was made once, not to be changed, and the stages that ran for it."""
+    project = Project.new(tmp_path_factory.mktemp("project"))
+    return project.folder, project.repro()[0]
+
+
+@pytest.fixture
+def project(finished: tuple[Path, set[str]], tmp_path: Path) -> Project:
+    """A copy of it for one test."""
+    return Project(shutil.copytree(finished[0], tmp_path / "project"))
 
 
 CATEGORIES = (CHAIR, TABLE)
@@ -149,10 +102,10 @@ def per_category(*names: str) -> set[str]:
     return {f"{name}@{synset}" for name in names for synset in CATEGORIES}
 
 
-def test_everything_runs_once(project: Project) -> None:
-    ran, _ = project.repro()
+def test_everything_runs_once(finished: tuple[Path, set[str]]) -> None:
+    folder, ran = finished
     assert ran == {"synthesize", "catalog", *per_category("render", "voxelize", "pack"), *REPACKED}
-    assert {path.name for path in (project.folder / "data" / "shards").iterdir()} == {CHAIR, TABLE}
+    assert {path.name for path in (folder / "data" / "shards").iterdir()} == {CHAIR, TABLE}
 
 
 def test_nothing_changed_reruns_nothing(project: Project) -> None:
@@ -171,8 +124,7 @@ def test_workers_and_device_rerun_nothing(project: Project) -> None:
 
 def test_one_mesh_reruns_its_category_and_computes_that_mesh_alone(project: Project) -> None:
     trained = next(i for i in range(14) if splits.hashed(f"c{i}") == "train")
-    project.models[CHAIR, f"c{trained}"] = box(1, 3, 1)
-    write_v2(project.folder / "raw", project.models)
+    write_v2(project.folder / "raw", MODELS | {(CHAIR, f"c{trained}"): box(1, 3, 1)})
     assert len(registry.find(project.folder / "raw")[0]) == 28
     ran, output = project.repro()
     assert ran == {"catalog", *(f"{name}@{CHAIR}" for name in ("render", "voxelize", "pack")), *REPACKED}

@@ -16,6 +16,8 @@ from pipeline.runtime.params import Dataset
 from tests import hostile
 from tests.meshes import CHAIR
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 COUNT, SIDE = 10, 1600  # mutants of each kind; 2 * 1599^2 = 5.1 million faces in the large mesh
 SECONDS, GIGABYTES = 60, 4

@@ -17,6 +17,8 @@ import pytest
 from tests.meshes import CHAIR, box, write_v2
 from tests.road import STAGES
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 MODELS = {(CHAIR, f"m{i:02}"): box(1, 1, 1 + i / 10) for i in range(30)}
 SIZE = 400  # kB
