@@ -5,7 +5,8 @@
 Reads data/scores/<name>/samples.csv of every selected system, of its `<system>_retrieval` and of BASELINES, which all
 must hold the same samples. Writes data/comparison/:
 
-    table.md    a row a name, and which systems beat retrieval; it is printed as well
+    summary.txt the scores by which all compare, and in a sentence what they say; it is printed as well
+    table.md    a row a name, and which systems beat retrieval by how much
     table.csv   the same in full: means, 95 % intervals, failures, samples and shapes
     pairs.csv   a row for every two names a and b, scope and metric: the mean difference a - b with its 95 % interval,
                 the share of the shapes on which a is better, and the number of shapes. Scopes are `overall`, the
@@ -37,7 +38,7 @@ import numpy as np
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.params import selected_systems
 from pipeline.scoring.statistics import intervals, paired, per_shape
-from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, write_csv
+from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, summary, write_csv
 from pipeline.sources.categories import category
 
 BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
@@ -66,7 +67,7 @@ class Scores:
 
 
 def compare(systems: Sequence[str]) -> None:
-    """Writes data/comparison/ and prints the table.
+    """Writes data/comparison/ and prints the summary.
 
     Raises:
         ValueError: the scores of a name are missing, empty, unreadable, or of other samples than the first name's.
@@ -77,10 +78,12 @@ def compare(systems: Sequence[str]) -> None:
     scores = collect({name: read_samples(name) for name in kinds})
     table = figures(scores, kinds)
     pairs = differences(scores, [row["name"] for row in table])
-    text = markdown(table, pairs)
+    overall = {(row["a"], row["b"], row["metric"]): row for row in pairs if row["scope"] == "overall"}
+    text = summary(table, overall)
     with atomic_write(COMPARISON) as temporary:
         temporary.mkdir()
-        (temporary / "table.md").write_text(text, encoding="utf-8")
+        (temporary / "summary.txt").write_text(text, encoding="utf-8")
+        (temporary / "table.md").write_text(markdown(table, overall), encoding="utf-8")
         write_csv(temporary / "table.csv", table)
         write_csv(temporary / "pairs.csv", pairs)
     print(text, flush=True)

@@ -1,10 +1,11 @@
-"""The comparison as files: CSV in full, and Markdown that says who is how good and which systems beat retrieval."""
+"""The comparison as files: CSV in full, Markdown, and the few lines of it that one reads first."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +16,84 @@ METRICS = {
     "chamfer_unsquared": ("Chamfer", -1),
     "f_score_1%": ("F-score 1%", 1),
 }  # -1: less is better
+WIDTH = 100  # of a terminal
+COMPETITOR = "nearest_image"  # that a system has to beat
+TOLD = ("category_mean_shape", "oracle")  # what they are told, nobody else knows: they do not compete
 NOTE = """\
-Means over the scored views with 95 % intervals (bootstrap over shapes); bold: the best trained system. IoU is at each
-system's own resolution, the others' at the shards'; at 32³ all compare. Chamfer distance and F-score favour dense point
-clouds: a system that predicts points gives as many as it has, from surfaces `metrics.points` are drawn.
-`<system>_retrieval` and `nearest_image` answer with the nearest training view's shape. `category_mean_shape` is told
-the category, `oracle` has the training shape with the highest IoU: neither competes.
+Means over the scored views with 95 % intervals (bootstrap over shapes); bold: a trained system that is better than all
+that competes. IoU is at each system's own resolution, the others' at the shards'; at 32³ all compare. Chamfer distance
+and F-score favour dense point clouds: a system that predicts points gives as many as it has, from surfaces
+`metrics.points` are drawn. `<system>_retrieval` and `nearest_image` answer with the nearest training view's shape.
+`category_mean_shape` is told the category, `oracle` has the training shape with the highest IoU: neither competes.
 
 Does a system beat retrieval? Its figure minus that of looking up, on the same views."""
+Row = Mapping[str, Any]
+Pairs = Mapping[tuple[str, str, str], Row]  # rows of pairs.csv over all samples, by a, b and metric
 
 
-def markdown(figures: list[dict[str, Any]], pairs: Iterable[Mapping[str, Any]]) -> str:
-    """The table, its note, and which systems beat retrieval; from what `figures` and `differences` of compare give."""
-    shown = {m: METRICS[m] for m in METRICS if not all(math.isnan(row[m]) for row in figures)}
-    titles = [f"{title} {'↑' if sign > 0 else '↓'}" for title, sign in shown.values()]
-    systems = [row for row in figures if row["kind"] == "system"]
-    best = {metric: _best([row[metric] for row in systems], sign) for metric, (_, sign) in shown.items()}
-    if "iou_32" in shown:
-        best["iou"] = None  # of grids that may differ in their resolution
-    lines = [_line("name", *titles, "failures"), _line(*["---"] * (len(titles) + 2))]
+def markdown(figures: Sequence[Row], overall: Pairs) -> str:
+    """All scores, what they are, and which systems beat retrieval; from what `figures` of compare gives."""
+    shown = [metric for metric in METRICS if not all(math.isnan(row[metric]) for row in figures)]
+    lines = [_line("name", *map(_title, shown), "failures"), _line(*["---"] * (len(shown) + 2))]
     for row in figures:
-        cells = [_cell(row, metric, row["kind"] == "system" and row[metric] == best[metric]) for metric in shown]
+        cells = [f"**{_cell(row, m)}**" if _wins(row, m, figures) else _cell(row, m) for m in shown]
         lines.append(_line(row["name"], *cells, f"{row['failures']} of {row['samples']}"))
-    overall = {(pair["a"], pair["b"], pair["metric"]): pair for pair in pairs if pair["scope"] == "overall"}
-    return "\n".join([*lines, "", NOTE, "", *verdicts([row["name"] for row in systems], overall), ""])
+    return "\n".join([*lines, "", NOTE, "", *verdicts(figures, overall), ""])
 
 
-def verdicts(systems: Iterable[str], overall: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> list[str]:
-    """A table that says of every system whether it beats retrieval: whether the interval of the difference excludes 0.
+def summary(figures: Sequence[Row], overall: Pairs) -> str:
+    """The scores by which all compare, for a terminal, and in a sentence what they say."""
+    judged_by = _judged_by(overall)
+    lines = [["", *map(_title, (*judged_by, "f_score_1%")), "failures"]]
+    for row in figures:
+        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures) for metric in judged_by]
+        points = "" if math.isnan(row["f_score_1%"]) else f"{row['f_score_1%']:.3f}"
+        lines.append([row["name"], *scores, points, f"{row['failures']} of {row['samples']}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    note = f"Means with 95 % intervals. *: better than all that competes; {' and '.join(TOLD)} do not."
+    return "\n".join([*table, "", note, "", verdict(figures, overall), ""])
 
-    Args:
-        overall: rows of pairs.csv by (system, other, metric).
-    """
-    judged_by = ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
+
+def verdict(figures: Sequence[Row], overall: Pairs) -> str:
+    """A sentence: which systems are better than looking up the nearest image; on a par is what can't be told apart."""
+    systems = [row["name"] for row in figures if row["kind"] == "system"]
+    parts = []
+    for metric in _judged_by(overall):
+        found: dict[str, list[str]] = {"beats": [], "unclear": [], "loses": []}
+        for system in systems:
+            if pair := overall.get((system, COMPETITOR, metric)):
+                found[_outcome(pair, METRICS[metric][1])].append(system)
+        words = [
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {word}"
+            for names, word in zip(found.values(), ("better", "on a par", "worse"), strict=True)
+            if names
+        ]
+        none = ["no system is better"] * (len(systems) > 1 and not found["beats"])
+        parts.append(f"by {METRICS[metric][0]} {', '.join(none + words)}" if words else "")
+    text = f"Beside looking up the nearest training image, {'; '.join(filter(None, parts))}."
+    return textwrap.fill(text, WIDTH)
+
+
+def verdicts(figures: Sequence[Row], overall: Pairs) -> list[str]:
+    """A table: whether every system beats retrieval, which is whether the interval of the difference excludes 0."""
+    judged_by = _judged_by(overall)
     lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judged_by)), _line(*["---"] * 4)]
-    for system in systems:
-        for other in ("nearest_image", f"{system}_retrieval"):
-            common = [metric if (system, other, metric) in overall else None for metric in judged_by]
-            cells = [_judgement(overall[system, other, metric], metric) if metric else "" for metric in common]
-            lines.append(_line(system, other, *cells))
+    for system in (row["name"] for row in figures if row["kind"] == "system"):
+        for other in (COMPETITOR, f"{system}_retrieval"):
+            pairs = [(overall.get((system, other, metric)), metric) for metric in judged_by]
+            lines.append(_line(system, other, *(_judgement(pair, metric) if pair else "" for pair, metric in pairs)))
     return lines
 
 
-def _judgement(pair: Mapping[str, Any], metric: str) -> str:
-    return f"{_outcome(pair, METRICS[metric][1])} {pair['difference']:+.3f} [{pair['low']:+.3f}, {pair['high']:+.3f}]"
+def _judged_by(overall: Pairs) -> tuple[str, str]:
+    return ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
+
+
+def _judgement(pair: Row, metric: str) -> str:
+    outcome = _outcome(pair, METRICS[metric][1])
+    shown = f"**{outcome}**" if outcome == "beats" else outcome
+    return f"{shown} {pair['difference']:+.3f} [{pair['low']:+.3f}, {pair['high']:+.3f}]"
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -76,21 +111,30 @@ def _shown(value: Any) -> Any:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _outcome(pair: Mapping[str, Any], sign: int) -> str:
+def _outcome(pair: Row, sign: int) -> str:
     if pair["low"] <= 0 <= pair["high"] or pair["shapes"] < 2:  # the interval of one shape has no width
         return "unclear"
-    return "**beats**" if pair["difference"] * sign > 0 else "**loses**"
+    return "beats" if pair["difference"] * sign > 0 else "loses"
 
 
-def _best(values: list[float], sign: int) -> float | None:
-    return max((value for value in values if not math.isnan(value)), key=lambda value: sign * value, default=None)
+def _wins(row: Row, metric: str, figures: Sequence[Row]) -> bool:
+    """Whether it is a trained system, and better than everything else that competes, by a metric that compares all."""
+    if row["kind"] != "system" or (metric == "iou" and not all(math.isnan(other["iou_32"]) for other in figures)):
+        return False
+    others = (other[metric] for other in figures if other is not row and other["name"] not in TOLD)
+    sign = METRICS[metric][1]
+    return all(math.isnan(other) or sign * row[metric] > sign * other for other in others)
 
 
-def _cell(row: Mapping[str, Any], metric: str, bold: bool) -> str:
+def _title(metric: str) -> str:
+    title, sign = METRICS[metric]
+    return f"{title} {'↑' if sign > 0 else '↓'}"
+
+
+def _cell(row: Row, metric: str) -> str:
     if math.isnan(row[metric]):
         return ""
-    text = f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
-    return f"**{text}**" if bold else text
+    return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
 
 
 def _line(*cells: str) -> str:

@@ -87,14 +87,14 @@ def test_a_system_that_is_better_on_every_shape_beats(project, capsys):
         assert (found["won"], found["shapes"]) == ("1.000000", "16")
     by_both = "**beats** +0.100 [+0.100, +0.100] | **beats** -0.100 [-0.100, -0.100] |"
     assert f"| s | nearest_image | {by_both}" in markdown() and f"| s | s_retrieval | {by_both}" in markdown()
-    assert capsys.readouterr().out == markdown() + "\n"
+    assert capsys.readouterr().out == Path("data/comparison/summary.txt").read_text() + "\n"
 
 
 def test_a_system_that_is_worse_loses_and_one_that_is_as_good_can_not_be_told_apart(project):
     write("nearest_image", lambda shape, view: truth(shape, view) + 0.05)
     write("s_retrieval", lambda shape, view: truth(shape, view) + (0.1 if shape % 2 else -0.1))
     compare(["s"])
-    assert "| s | nearest_image | **loses** -0.050 [-0.050, -0.050] | **loses** +0.050" in markdown()
+    assert "| s | nearest_image | loses -0.050 [-0.050, -0.050] | loses +0.050" in markdown()
     assert "| s | s_retrieval | unclear " in markdown()
     found = pair("s", "s_retrieval", "overall", "iou")
     assert float(found["low"]) < 0 < float(found["high"]) and found["won"] == "0.500000"
@@ -123,6 +123,55 @@ def test_the_table_by_hand(project):
     assert lines[2].startswith("| t | **0.4") and lines[2].endswith("2 of 48 |")
     assert f" {mean:.3f} [{low:.3f}, {high:.3f}] " in lines[3] and "**" not in lines[3]
     assert lines[9].startswith("| oracle | 0.5")  # better than all, and not bold
+
+
+def test_bold_is_only_a_system_that_is_better_than_all_that_competes(project):
+    """Only the oracle, which is told the truth, is better than s; what is as good does not let it win."""
+    write("t", truth, lambda row: row | {"chamfer_unsquared": "0.9"})
+    for name in ("t_retrieval", "nearest_image"):
+        write(name, truth)
+    compare(["s", "t"])
+    lines = {line.split(" |")[0][2:]: line for line in markdown().split("\n\n")[0].splitlines()[2:]}
+    assert not any("**" in line for line in lines.values())  # as good as the nearest image is no win
+    write("nearest_image", lambda shape, view: truth(shape, view) - 0.001)
+    for name in ("t", "t_retrieval"):
+        write(name, lambda shape, view: truth(shape, view) - 0.1)
+    compare(["s", "t"])
+    lines = {line.split(" |")[0][2:]: line for line in markdown().split("\n\n")[0].splitlines()[2:]}
+    assert lines["s"].count("**") == 6 and not any("**" in line for name, line in lines.items() if name != "s")
+    starred = [line for line in summary() if "]*" in line]
+    assert len(starred) == 1 and starred[0].startswith("s ") and starred[0].count("]*") == 2
+
+
+def test_the_summary_says_in_a_sentence_who_is_better(project):
+    compare(["s"])
+    title, *rows = summary()[: 3 + len(BASELINES)]
+    assert title.split("  ")[-1] == "failures" and [row.split()[0] for row in rows] == ["s", "s_retrieval", *BASELINES]
+    assert summary()[-1] == "Beside looking up the nearest training image, by IoU s is better; by Chamfer s is better."
+    write("t", lambda shape, view: truth(shape, view) - 0.1 + (0.1 if shape % 2 else -0.1))
+    write("u", lambda shape, view: truth(shape, view) - 0.2)
+    write("v", lambda shape, view: truth(shape, view) - 0.2, without("iou"))
+    for name in ("t", "u", "v"):
+        write(f"{name}_retrieval", truth)
+    compare(["t", "u", "v"])
+    sentence = " ".join(summary()[summary().index("") + 3 :])
+    assert sentence == (
+        "Beside looking up the nearest training image, by IoU no system is better, t is on a par, u is worse; "
+        "by Chamfer no system is better, t is on a par, u, v are worse."
+    )
+
+
+def test_the_summary_fits_a_terminal(project):
+    name = "r2n2_residual_gru_3"
+    for one in (name, f"{name}_retrieval", *BASELINES):
+        write(one, truth, lambda row: row | {"iou_32": row["iou"]})
+    write(name, lambda shape, view: truth(shape, view) + 0.3, lambda row: row | {"iou_32": row["iou"]})
+    compare([name])
+    assert max(map(len, summary())) <= 100
+
+
+def summary() -> list[str]:
+    return Path("data/comparison/summary.txt").read_text().splitlines()
 
 
 def test_scopes(project):
@@ -201,7 +250,7 @@ def test_the_same_scores_give_the_same_bytes(project):
     for _ in range(2):
         compare(["s"])
         files.append({path.name: path.read_bytes() for path in Path("data/comparison").iterdir()})
-    assert files[0] == files[1] and sorted(files[0]) == ["pairs.csv", "table.csv", "table.md"]
+    assert files[0] == files[1] and sorted(files[0]) == ["pairs.csv", "summary.txt", "table.csv", "table.md"]
 
 
 def refused(message: str) -> None:
@@ -251,13 +300,13 @@ def test_iou_is_judged_on_the_grid_that_all_share(project):
     for name in ("s_retrieval", *BASELINES):
         write(name, lower, lambda row: row | {"iou_32": f"{float(row['iou']) + 0.3:.6f}"})
     compare(["s"])
-    assert "| s | nearest_image | **loses** -0.200 [-0.200, -0.200] | **beats**" in markdown()
+    assert "| s | nearest_image | loses -0.200 [-0.200, -0.200] | **beats**" in markdown()
 
 
 def test_systems_are_ranked_on_the_grid_that_all_share_and_a_coarse_one_is_no_match(project):
     for name in ("s_retrieval", "t_retrieval", "c_retrieval", *BASELINES):
         write(name, truth, lambda row: row | {"iou_32": row["iou"]})
-    write("s", truth, lambda row: row | {"iou_32": row["iou"]})
+    write("s", truth, lambda row: row | {"iou_32": str(float(row["iou"]) + 0.01)})
     coarse = write("t", lambda shape, view: truth(shape, view) + 0.1, lambda row: row | {"iou_32": "0.1"})
     write("c", lambda shape, view: truth(shape, view) + 0.2, without("iou_32"))
     compare(["t", "s", "c"])
