@@ -30,7 +30,7 @@ for path in map(Path, sys.argv[1:]):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,1,1,1,1,1\\n")
     else:
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
         (path / "overall.json").write_text(json.dumps(dict.fromkeys({[*HEADLINE, *BESIDE]}, 0.5)))
         (path / "{CATEGORY}.csv").touch()
 """
@@ -53,7 +53,8 @@ class Project:
         pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
         for stage in pipeline["stages"].values():
             stage = stage.get("do", stage)
-            stage["cmd"] = " ".join(["python stand_in.py", *stage["outs"], *stage.get("metrics", [])])
+            outs = [*itertools.chain.from_iterable([out] if isinstance(out, str) else out for out in stage["outs"])]
+            stage["cmd"] = " ".join(["python stand_in.py", *outs, *stage.get("metrics", [])])
         (folder / "dvc.yaml").write_text(json.dumps(pipeline))
         for command in ("git init -q", "dvc init -q", "git add .", "git commit -qm Start"):
             self.run(*command.split())
