@@ -153,7 +153,7 @@ def value(name: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])  # which names what is gone
 def test_files_are_there(page: str) -> None:
     named = spans(PAGES[page]) + [word for command in commands(PAGES[page]) for word in command]
     missing = [name for name in named if re.fullmatch(r"[\w.*<>/-]+", name) and not there(name)]
