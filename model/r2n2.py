@@ -42,6 +42,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.layers.blocks import full
+
 LAYERS = ("simple", "residual")
 HEADS = {"softmax": 2, "logit": 1}  # channels
 LEAK = 0.1
@@ -265,7 +267,7 @@ class Model(nn.Module):
     def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
         """Cross-entropy of a voxel after random views in random order, from one to all that are given."""
         logits = self.predict(draw(batch["images"]))
-        return {"voxels": F.binary_cross_entropy_with_logits(logits, batch["occupancy"])}
+        return {"voxels": F.binary_cross_entropy_with_logits(full(logits), batch["occupancy"])}
 
     def predict(self, images: Tensor) -> Tensor:
         """Occupancy logits (B, R, R, R) after the views of `images` (B, V, 1, H, W) in their order; deterministic."""

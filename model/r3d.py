@@ -51,7 +51,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+from model.layers.blocks import check, deceiving, downwards, drawn, full, judging, kl_divergence, upwards, volumetric
 
 ATTENTIONS = ("full", "causal", "none")
 FUSIONS = ("mean", "max")
@@ -248,7 +248,7 @@ class Model(nn.Module):
 
     def _reconstruction(self, batch: dict[str, Any], playing: bool) -> dict[str, Tensor]:
         logits, mu, logvar = self._sample(batch["images"])
-        voxels = F.binary_cross_entropy_with_logits(logits.squeeze(1), batch["occupancy"])
+        voxels = F.binary_cross_entropy_with_logits(full(logits.squeeze(1)), batch["occupancy"])
         losses = {"voxels": voxels, "kl": float(self.config.kl_weight or 0) * kl_divergence(mu, logvar)}
         if playing:
             batch["generated"] = logits.detach()  # for the discriminator, in the same step

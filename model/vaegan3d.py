@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.layers.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+from model.layers.blocks import check, deceiving, downwards, drawn, full, judging, kl_divergence, upwards, volumetric
 
 FIRST_SIDE = 4  # cells a side that the generator's first layer makes of the latent vector
 CELLS = 64**3  # of the paper's grid, to which the reconstruction error is scaled
@@ -202,7 +202,7 @@ class Model(nn.Module):
 
     def _reconstruction(self, batch: dict[str, Any], playing: bool) -> dict[str, Tensor]:
         rebuilt, sampled, mu, logvar = self._shapes(batch["images"], playing)
-        error = CELLS * (rebuilt.squeeze(1).sigmoid() - batch["occupancy"]).square().mean()
+        error = CELLS * (full(rebuilt.squeeze(1)).sigmoid() - batch["occupancy"]).square().mean()
         losses = {
             "reconstruction": self.config.reconstruction_weight * error,
             "kl": self.config.kl_weight * kl_divergence(mu, logvar) / self.config.latent,

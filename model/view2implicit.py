@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import check
+from model.layers.blocks import check, full
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 from model.layers.pointloss import some
 
@@ -64,7 +64,7 @@ class Field(nn.Module):
         self.rest = perceptron(*hidden, 1)
 
     def forward(self, features: Tensor, points: Tensor) -> Tensor:
-        return self.rest(F.relu(self.features(features)[:, None] + self.position(points))).squeeze(2)
+        return self.rest(F.relu(self.features(features)[:, None] + self.position(points.to(features.dtype)))).squeeze(2)
 
 
 class Model(EncoderModel):
@@ -82,13 +82,14 @@ class Model(EncoderModel):
         """Binary cross-entropy, a mean over points."""
         points = self.sample(batch["points"])
         logits = self.field(self.features(batch["images"]), points)
-        return {"field": F.binary_cross_entropy_with_logits(logits, occupied(batch["occupancy"], points))}
+        return {"field": F.binary_cross_entropy_with_logits(full(logits), occupied(batch["occupancy"], points))}
 
     def sample(self, surface: Tensor) -> Tensor:
         """Points (B, N, 3) of the unit cube to learn from, given points (B, P, 3) of the surface."""
         near = some(surface, round(self.config.surface_share * self.config.points))
         near = near + self.config.surface_noise * torch.randn_like(near)
-        anywhere = torch.rand(len(surface), self.config.points - near.shape[1], 3, device=surface.device) - 0.5
+        size = len(surface), self.config.points - near.shape[1], 3
+        anywhere = torch.rand(size, dtype=surface.dtype, device=surface.device) - 0.5
         return torch.cat([near.clamp(-0.5, 0.5), anywhere], dim=1)
 
     def predict(self, images: Tensor) -> Tensor:

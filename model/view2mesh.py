@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.layers.blocks import check
+from model.layers.blocks import check, full
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 from model.layers.pointloss import chamfer_squared, some
 
@@ -92,7 +92,7 @@ class Model(EncoderModel):
         return [(vertices, self.faces) for vertices in self._vertices(images).clamp(-0.5, 0.5)]
 
     def _vertices(self, images: Tensor) -> Tensor:
-        return self.template + self.decoder(self.features(images)).unflatten(1, (-1, 3)).float()
+        return self.template + full(self.decoder(self.features(images))).unflatten(1, (-1, 3))
 
 
 def icosphere(level: int) -> tuple[Tensor, Tensor]:
@@ -148,7 +148,7 @@ def sample_surface(vertices: Tensor, faces: Tensor, count: int) -> Tensor:
         # Any faces will do where none has an area, or where the loss is about to be not finite.
         chosen = torch.multinomial(areas.nan_to_num(0, 0, 0).clamp(min=1e-12), count, replacement=True)
     first, second, third = corners.gather(1, chosen[..., None, None].expand(-1, -1, 3, 3)).unbind(dim=2)
-    across, along = torch.rand(2, *chosen.shape, 1, device=vertices.device).unbind()
+    across, along = torch.rand(2, *chosen.shape, 1, dtype=vertices.dtype, device=vertices.device).unbind()
     across = across.sqrt()
     return (1 - across) * first + across * ((1 - along) * second + along * third)
 

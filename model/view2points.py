@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from model.layers.blocks import full
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 from model.layers.pointloss import chamfer_squared, some
 
@@ -55,4 +56,4 @@ class Model(EncoderModel):
         return self._cloud(images).clamp(-0.5, 0.5)
 
     def _cloud(self, images: Tensor) -> Tensor:
-        return self.decoder(self.features(images)).unflatten(1, (-1, 3)).float()
+        return full(self.decoder(self.features(images))).unflatten(1, (-1, 3))

@@ -17,7 +17,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import check, upwards, volumetric
+from model.layers.blocks import check, full, upwards, volumetric
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 
 
@@ -59,7 +59,7 @@ class Model(EncoderModel):
     def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
         """Binary cross-entropy, a mean over cells."""
         logits = self.predict(batch["images"])
-        return {"voxels": F.binary_cross_entropy_with_logits(logits, batch["occupancy"])}
+        return {"voxels": F.binary_cross_entropy_with_logits(full(logits), batch["occupancy"])}
 
     def predict(self, images: Tensor) -> Tensor:
         """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W)."""

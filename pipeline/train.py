@@ -21,17 +21,15 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import dataclasses
 import json
-import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -40,7 +38,7 @@ import model
 from pipeline.geometry import isosurface, surfaces
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import sha256
-from pipeline.runtime.machine import device, workers
+from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, read
 from pipeline.scoring import clouds, distances, predictions
 from pipeline.shards import batches, views
@@ -49,72 +47,17 @@ from pipeline.shards.layout import SHARDS, ShardDataset
 from pipeline.training import checkpoints, order, updates, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
+from pipeline.training.launch import launch
 from pipeline.training.order import Batches
+from pipeline.training.params import Params
+from pipeline.training.state import State
 from pipeline.training.updates import Updates
 from pipeline.training.validation import COLLAPSED, validate
 
 RESUME = Path("data/cache/train")
 KEEP_SECONDS = 60  # at most this much is lost when a run is killed
-
-
-@dataclass(frozen=True)
-class Params:
-    """Section `train`.
-
-    Attributes:
-        seed: of first weights, order and noise.
-        samples: to train on in all; a sample is a view of a model (or as many views as a system takes together). It is
-            validated on single views.
-        batch_size: samples a step, over all processes together.
-        lr: learning rate of AdamW after the warm-up; a cosine takes it to 0. A part of a system may have its own.
-        lr_warmup: share of the training in which the rate rises from 0.
-        weight_decay: of AdamW.
-        precision: of Lightning Fabric: 32-true, bf16-mixed, 16-mixed, ...
-        validations: how often the validation split is predicted, evenly spaced, at the end for the last time.
-        validation_views: of each of its models, the first ones; all where there are fewer.
-        best_threshold: probability above which a cell counts as full, for the choice of the best weights.
-    """
-
-    seed: int
-    samples: int
-    batch_size: int
-    lr: float
-    lr_warmup: float
-    weight_decay: float
-    precision: str
-    validations: int
-    validation_views: int
-    best_threshold: float
-
-    def __post_init__(self) -> None:
-        for name, smallest in (
-            ("seed", 0),
-            ("samples", 1),
-            ("batch_size", 2),
-            ("validations", 1),
-            ("validation_views", 1),
-            ("lr", 0),
-        ):
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name}: expected {smallest} or more, got {getattr(self, name)}")
-        for name in ("lr_warmup", "best_threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
-
-    @property
-    def steps(self) -> int:
-        return math.ceil(self.samples / self.batch_size)
-
-    def validated(self, step: int) -> bool:
-        """Whether the validation split is due after so many steps."""
-        return step * self.validations // self.steps > (step - 1) * self.validations // self.steps
-
-    def rate(self, step: int) -> float:
-        """Share of the full learning rate at a step: a linear rise, then a cosine down to 0."""
-        warm = round(self.lr_warmup * self.steps)
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
+READ_SECONDS = 1  # how often losses are read from the device, and the bar shows them
+PATIENCE = 50  # steps in a row that are not finite, before it is given up
 
 
 def main(system: str) -> None:
@@ -134,43 +77,6 @@ def configured(system: str) -> tuple[ModuleType, Any]:
         raise ValueError(f"params.yaml: selected_systems: expected an entry '{system}', got {selected}")
     module = model.system(selected[system])
     return module, load(f"systems.{system}", module.Config)
-
-
-def launch(precision: str) -> Fabric:
-    """Fabric on the CPU or on every CUDA device there is, one process each."""
-    kind = device()
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    # A part at a time is updated, so in every pass the others' parameters stay without a gradient.
-    strategy = "ddp_find_unused_parameters_true" if count > 1 else "auto"
-    fabric = Fabric(accelerator=kind, devices=count, strategy=strategy, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
-
-
-@dataclass
-class State:
-    """How far a training is, beside the weights.
-
-    Attributes:
-        step: steps done.
-        best: the checkpoint that did best in validation so far.
-        rows: of the curves.
-        sums: name of a loss -> its sum and count since the last row.
-    """
-
-    step: int = 0
-    best: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, losses: dict[str, float]) -> None:
-        self.step += 1
-        for name, value in losses.items():
-            total, count = self.sums.get(name, (0.0, 0))
-            self.sums[name] = [total + value, count + 1]
-
-    def means(self) -> dict[str, float]:
-        return {name: total / count for name, (total, count) in self.sums.items()}
 
 
 class Trainer:
@@ -208,9 +114,9 @@ class Trainer:
             split: ShardDataset(SHARDS, categories, split, views, sorted(wanted | {"occupancy"}))
             for split, views in together.items()
         }
-        self.updates = Updates(fabric, self.network, params.lr, params.weight_decay, params.seed)
+        self.updates = Updates(fabric, self.network, params)
         self.checkpoint, self.resume_point = CHECKPOINTS / f"{system}.pt", RESUME / f"{system}.pt"
-        self.key, self.kept = self._key(module), time.monotonic()
+        self.key, self.kept, self.seen = self._key(module), time.monotonic(), 0.0
 
     def train(self) -> dict[str, Any]:
         """Trains to the end, from where a stopped run was. Returns the checkpoint that it wrote."""
@@ -221,16 +127,29 @@ class Trainer:
         with Curves(system, state.rows, first) as curves, bar:
             for raw in self._loader("train"):
                 batch = self._batch(raw) | {"progress": state.step / params.steps}
-                state.add(self.updates.step(batch, state.step, params.rate(state.step)))
-                bar.set_postfix({name: f"{mean:.4f}" for name, mean in state.means().items()}, refresh=False)
-                bar.update(params.batch_size)
+                losses = self.updates.step(batch, state.step, params.rate(state.step))
+                state.add(losses)
                 due = params.validated(state.step)
+                if due or time.monotonic() - self.seen > READ_SECONDS:
+                    self._look(bar, losses)
                 if due:
                     curves.add(self._validate(bar))
                 self._keep(due)
         if first:
             self.resume_point.unlink(missing_ok=True)
         return state.best
+
+    def _look(self, bar: tqdm, losses: dict[str, Tensor]) -> None:
+        """Shows how far the training is; ValueError where it has come to an end, as nothing is finite any more."""
+        self.seen, done = time.monotonic(), self.state.step * self.params.batch_size
+        bar.set_postfix({name: f"{mean:.4f}" for name, mean in self.state.means().items()}, refresh=False)
+        bar.update(done - bar.n)
+        if (count := int(self.updates.in_a_row)) >= PATIENCE:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+            raise ValueError(
+                f"train: expected finite losses and gradients, had none in the {count} steps up to {self.state.step} "
+                f"({values}); a lower train.lr or a train.clip_norm may help"
+            )
 
     def _validate(self, bar: tqdm) -> dict[str, float]:
         """A row of the curves; where it is the best so far, these weights become the checkpoint."""

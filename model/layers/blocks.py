@@ -71,6 +71,11 @@ def volumetric(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
+def full(x: Tensor) -> Tensor:
+    """Half precision as float32, and what is no less as it is: losses are worked out in it, in any precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def drawn(mu: Tensor, logvar: Tensor) -> Tensor:
     """A draw from N(mu, exp(logvar)), differentiable in both (Kingma & Welling 2014, arXiv:1312.6114)."""
     return mu + torch.randn_like(mu) * (logvar / 2).exp()
@@ -78,12 +83,13 @@ def drawn(mu: Tensor, logvar: Tensor) -> Tensor:
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, 1)) of (B, latent), summed over the latent, averaged over the batch."""
+    mu, logvar = full(mu), full(logvar)
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1).mean()
 
 
 def deceiving(discriminator: nn.Module, logits: Tensor) -> Tensor:
     """The generator's loss -log D(generated) for occupancy logits (B, 1, R, R, R); D ends in a logit."""
-    return F.softplus(-discriminator(logits.sigmoid())).mean()
+    return F.softplus(-full(discriminator(logits.sigmoid()))).mean()
 
 
 def judging(discriminator: nn.Module, real: Tensor, logits: Tensor, accuracy: Tensor, gate: float) -> Tensor:
@@ -99,7 +105,8 @@ def judging(discriminator: nn.Module, real: Tensor, logits: Tensor, accuracy: Te
     """
     awake = accuracy <= gate
     with torch.set_grad_enabled(waits(awake) or bool(awake)):
-        true, false = discriminator(real[:, None]), discriminator(logits.sigmoid())
+        given = real[:, None].to(logits.dtype), logits.sigmoid()
+        true, false = (full(discriminator(grids)) for grids in given)
         loss = F.softplus(-true).mean() + F.softplus(false).mean()
     accuracy.copy_(torch.cat([true > 0, false < 0]).float().mean())
     return torch.where(awake, loss, loss.detach())

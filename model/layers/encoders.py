@@ -107,4 +107,4 @@ class EncoderModel(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, D) of `images` (B, V, 1, H, W), D the last of `encoder_channels`; the mean over the views."""
-        return self.encoder(images.flatten(0, 1)).float().unflatten(0, images.shape[:2]).mean(dim=1)
+        return self.encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.layers.blocks import full
+
 CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
 
 
@@ -19,7 +21,7 @@ def chamfer_squared(a: Tensor, b: Tensor) -> Tensor:
         b: (B, M, 3) float points, M >= 1, on the same device.
 
     Returns:
-        () float32.
+        () float32, of float64 sets float64.
 
     Raises:
         ValueError: the sets are empty or not of these shapes.
@@ -27,7 +29,7 @@ def chamfer_squared(a: Tensor, b: Tensor) -> Tensor:
     for points in (a, b):
         if points.ndim != 3 or points.shape[2] != 3 or not points.numel() or len(a) != len(b):
             raise ValueError(f"chamfer: expected (B, N, 3) and (B, M, 3), got {tuple(a.shape)} and {tuple(b.shape)}")
-    a, b = a.float(), b.float()
+    a, b = full(a), full(b)
     return _to_nearest(a, b) + _to_nearest(b, a)
 
 
@@ -40,8 +42,8 @@ def nearest(a: Tensor, b: Tensor) -> Tensor:
     """Index of the point of `b` that is nearest to each point of `a`.
 
     Args:
-        a: (B, N, 3) float32 points, without gradient.
-        b: (B, M, 3) float32 points, without gradient, M >= 1.
+        a: (B, N, 3) points, without gradient.
+        b: (B, M, 3) points, without gradient, M >= 1.
 
     Returns:
         (B, N) int64. On a CPU from SciPy's k-d tree, about 6 times as fast as the others there; on CUDA from

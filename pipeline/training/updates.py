@@ -1,38 +1,65 @@
-"""One step of training: every part of a network updated once, each by its own AdamW."""
+"""One step of training: every part of a network updated once, each by its own AdamW.
+
+Nothing here waits for the device: losses, gradients' norms and what became of a step stay there until they are read.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
+
+from pipeline.training.launch import converted
+from pipeline.training.params import Params
+from pipeline.training.together import average, flat, spread
+
+Losses = dict[str, Tensor]
 
 
 class Updates:
-    """The updates of a system; wraps its network for Fabric's device, precision and processes.
+    """The updates of a system; moves its network to Fabric's device and precision.
+
+    A part with a loss or a gradient that is not finite keeps its weights, and the network its buffers.
 
     Args:
         fabric: launched.
         network: a system, see `model/__init__.py`.
-        lr, weight_decay: of AdamW, where a part does not say otherwise.
-        seed: of the noise that the network draws.
+        params: section `train`.
+
+    Attributes:
+        losses: the network's own; whoever has a faster function of the same values may put it here.
+        optimizers: by part.
+        norms: by part, () the length of its last gradient, before it was clipped.
+        skipped: () int64, steps in which that happened.
+        in_a_row: () int64, how many of the last ones they are.
     """
 
-    def __init__(self, fabric: Fabric, network: nn.Module, lr: float, weight_decay: float, seed: int):
-        self.fabric, self.network, self.seed = fabric, network, seed
+    def __init__(self, fabric: Fabric, network: nn.Module, params: Params):
+        self.fabric, self.params, precision = fabric, params, fabric.strategy.precision
+        self.network = precision.convert_module(network).to(fabric.device)
+        self.losses = cast(Callable[[dict[str, Any], str], Losses], network.losses)
         parts: dict[str, dict[str, Any]] = network.parts()  # type: ignore[operator]
+        # Fused ones can be told on the device to do nothing, and are several times as fast on a CPU.
         self.optimizers = {
-            part: torch.optim.AdamW([group | {"full_lr": group.get("lr", lr)}], lr=lr, weight_decay=weight_decay)
+            part: torch.optim.AdamW(
+                [group | {"full_lr": group.get("lr", params.lr)}],
+                lr=params.lr,
+                weight_decay=params.weight_decay,
+                fused=True,
+            )
             for part, group in parts.items()
         }
-        self.wrapped, *steppers = fabric.setup(network, *self.optimizers.values())
-        self.wrapped.mark_forward_method("losses")
-        self.steppers = dict(zip(parts, steppers, strict=True))
+        self.scaler: torch.amp.GradScaler | None = getattr(precision, "scaler", None)
+        kept = network.state_dict(keep_vars=True).values()
+        self.buffers = [value for value in kept if value.is_floating_point() and not isinstance(value, nn.Parameter)]
+        self.norms: dict[str, Tensor] = {}
+        self.skipped, self.in_a_row = torch.zeros(2, dtype=torch.int64, device=fabric.device).unbind()
 
-    def step(self, batch: dict[str, Any], number: int, rate: float) -> dict[str, float]:
+    def step(self, batch: dict[str, Any], number: int, rate: float) -> Losses:
         """Updates every part that has something to learn from the batch.
 
         Args:
@@ -42,25 +69,57 @@ class Updates:
             rate: share of the full learning rates.
 
         Returns:
-            The values of the losses, means over the processes.
-
-        Raises:
-            ValueError: a loss is not finite; the part that it belongs to is not updated.
+            The values of the losses, () each, means over the processes; on the device, without gradient.
         """
-        mixed = np.random.SeedSequence([self.seed, number, self.fabric.global_rank])
+        mixed = np.random.SeedSequence([self.params.seed, number, self.fabric.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         self.network.train()
-        values: dict[str, float] = {}
-        for part, stepper in self.steppers.items():
+        batch = converted(self.fabric, batch)
+        before = flat(self.buffers) if self.buffers else None
+        values: Losses = {}
+        failed = torch.zeros((), dtype=torch.bool, device=self.fabric.device)
+        for part, optimizer in self.optimizers.items():
             self._choose(part, rate)
-            losses = self.wrapped.losses(batch, part)
-            values |= self._finite(losses, number)
-            total = sum(losses.values())
-            if isinstance(total, Tensor) and total.requires_grad:
-                stepper.zero_grad()
-                self.fabric.backward(total)
-                stepper.step()
+            optimizer.zero_grad()
+            losses, total = self._gradients(batch, part)
+            values |= losses
+            if total is not None:
+                failed |= self._update(part, total)
+        average([*values.values(), *self.buffers])
+        if before is not None:
+            spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
+        self.skipped += failed
+        self.in_a_row.add_(1).mul_(failed)
         return values
+
+    def _gradients(self, batch: dict[str, Any], part: str) -> tuple[Losses, Tensor | None]:
+        """Values of the part's losses, and their sum, unless it has no gradient: the part has nothing to learn."""
+        with self.fabric.autocast():
+            losses = self.losses(batch, part)
+        values = {name: loss.detach() for name, loss in losses.items()}
+        total = sum(losses.values())
+        if not isinstance(total, Tensor) or not total.requires_grad:
+            return values, None
+        self.fabric.backward(total)
+        return values, total.detach()
+
+    def _update(self, part: str, total: Tensor) -> Tensor:
+        """Takes a step down the part's gradient; () bool, whether it could not, as something was not finite."""
+        optimizer = self.optimizers[part]
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        average([*gradients, total])
+        if self.scaler:
+            self.scaler.unscale_(optimizer)
+        norm = self.norms[part] = torch.nn.utils.get_total_norm(gradients).float()
+        failed = ~(norm.isfinite() & total.isfinite())
+        # A gradient of nothing but zeros is a part that rests: it keeps its momentum and its weights.
+        optimizer.found_inf = (failed | (norm == 0)).float()  # type: ignore[attr-defined]
+        if self.params.clip_norm:
+            optimizer.grad_scale = (norm / self.params.clip_norm).clamp(min=1)  # type: ignore[attr-defined]
+        optimizer.step()
+        if self.scaler:
+            self.scaler.update()
+        return failed
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -68,13 +127,23 @@ class Updates:
             "network": self.network.state_dict(),
             "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
             "precision": self.fabric.strategy.precision.state_dict(),
+            "skipped": self.skipped,
+            "in_a_row": self.in_a_row,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         for part, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][part])
+            for (
+                weight,
+                moments,
+            ) in optimizer.state.items():  # laid out in memory as the weight, which fused ones rely on
+                for name in ("exp_avg", "exp_avg_sq"):
+                    moments[name] = torch.empty_like(weight).copy_(moments[name])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.skipped.copy_(state["skipped"])
+        self.in_a_row.copy_(state["in_a_row"])
 
     def _choose(self, part: str, rate: float) -> None:
         for name, optimizer in self.optimizers.items():
@@ -82,16 +151,3 @@ class Updates:
                 group["lr"] = group["full_lr"] * rate
                 for parameter in group["params"]:
                     parameter.requires_grad_(name == part)
-
-    def _finite(self, losses: dict[str, Tensor], number: int) -> dict[str, float]:
-        if not losses:
-            return {}
-        stacked = torch.stack([loss.detach().float() for loss in losses.values()])
-        means = cast(Tensor, self.fabric.all_reduce(stacked, reduce_op="mean"))
-        values = dict(zip(losses, means.tolist(), strict=True))
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"train: expected finite losses, got {name} = {value} in step {number + 1}; a lower lr may help"
-                )
-        return values

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pipeline.scoring.clouds import BOUNDS
 from pipeline.scoring.distances import chamfer_unsquared, iou
 from pipeline.scoring.predictions import Prediction, predict
+from pipeline.training.together import added
 
 COLLAPSED = 0.1  # predictions that differ less than this share of how much the shapes differ
 POINTS = 2500  # true ones, and on a predicted mesh, for a quick distance
@@ -47,47 +48,43 @@ def validate(
         enclose. And `variety`: how much the predictions differ among themselves, as a share of how much the shapes do.
     """
     network.eval()
-    for buffer in network.buffers():  # running means: each process has seen its own share
-        if buffer.is_floating_point():
-            buffer.copy_(_reduced(fabric, buffer, "mean"))
     output: Any = network.output
     names, side = SCORES[output], resolution if output == "occupancy" else COARSE
     sums = torch.zeros(len(names) + 1, device=fabric.device)  # and how many samples
     full, true = torch.zeros(2, *[side] * 3, device=fabric.device)
     for batch in batches:
-        with fabric.autocast():
-            images = fabric.strategy.precision.convert_input(batch["images"])
-            found = (
-                _of_grids(network, images, batch, threshold)
-                if output == "occupancy"
-                else _of_clouds(network, images, batch, threshold)
-            )
-        scores, predicted, shapes = found
+        images = fabric.strategy.precision.convert_input(batch["images"])
+        score = _of_grids if output == "occupancy" else _of_clouds
+        scores, predicted, shapes = score(fabric, network, images, batch, threshold)
         sums += torch.tensor([*(scores[name] for name in names), len(images)], device=fabric.device)
         full, true = full + predicted, true + shapes
-    *totals, count = _reduced(fabric, sums, "sum").tolist()
-    differ, shapes_differ = (_spread(_reduced(fabric, grid, "sum") / count) for grid in (full, true))
+    *totals, count = added(sums).tolist()
+    differ, shapes_differ = (_spread(added(grid) / count) for grid in (full, true))
     variety = differ / shapes_differ if shapes_differ else 1.0
     return {name: total / count for name, total in zip(names, totals, strict=True)} | {"variety": variety}
 
 
 def _of_grids(
-    network: Any, images: Tensor, batch: dict[str, Any], threshold: float
+    fabric: Fabric, network: Any, images: Tensor, batch: dict[str, Any], threshold: float
 ) -> tuple[dict[str, float], Tensor, Tensor]:
     """Sums of the scores over a batch, and of the predicted and the true grids (R, R, R)."""
-    logits, truth = network.predict(images).float(), batch["occupancy"]
+    with fabric.autocast():
+        logits = network.predict(images)
+    logits, truth = logits.float(), batch["occupancy"]
     predicted = logits.sigmoid() > threshold
     bce = F.binary_cross_entropy_with_logits(logits, truth) * len(truth)
     return {"val_iou": iou(predicted, truth.bool()).sum().item(), "val_bce": bce.item()}, predicted.sum(0), truth.sum(0)
 
 
 def _of_clouds(
-    network: Any, images: Tensor, batch: dict[str, Any], threshold: float
+    fabric: Fabric, network: Any, images: Tensor, batch: dict[str, Any], threshold: float
 ) -> tuple[dict[str, float], Tensor, Tensor]:
     """The same of points or meshes; the grids are of the cells of a coarse one that have points in them."""
     device = batch["points"].device
     scores, grids = {"val_chamfer": 0.0, "val_iou": 0.0}, torch.zeros(2, *[COARSE] * 3, device=device)
-    for prediction, truth, grid in zip(predict(network, images), batch["points"], batch["occupancy"], strict=True):
+    with fabric.autocast():
+        found = predict(network, images)
+    for prediction, truth, grid in zip(found, batch["points"], batch["occupancy"], strict=True):
         cloud = prediction.cloud(POINTS, threshold, np.random.default_rng(0))[0]
         points, some = torch.from_numpy(cloud).to(device), truth[:: -(-len(truth) // POINTS)]
         worst = BOUNDS["chamfer_unsquared"][1]
@@ -108,10 +105,6 @@ def _cells(points: Tensor) -> Tensor:
     x, y, z = ((points + 0.5) * COARSE).long().clamp(0, COARSE - 1).unbind(1)
     grid[(x * COARSE + y) * COARSE + z] = 1
     return grid.view(*[COARSE] * 3)
-
-
-def _reduced(fabric: Fabric, values: Tensor, how: str) -> Tensor:
-    return cast(Tensor, fabric.all_reduce(values, reduce_op=how))
 
 
 def _spread(share: Tensor) -> float:

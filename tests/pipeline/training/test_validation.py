@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import trimesh
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pipeline.training.validation import POINTS, better, validate

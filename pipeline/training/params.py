@@ -1,0 +1,76 @@
+"""Section `train` of params.yaml: how a system is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Not among them: 16-true, whose weights lose most steps and whose gradients nothing scales, and transformer-engine,
+# which knows no convolutions.
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+
+@dataclass(frozen=True)
+class Params:
+    """Section `train`.
+
+    Attributes:
+        seed: of first weights, order and noise.
+        samples: to train on in all; a sample is a view of a model (or as many views as a system takes together). It is
+            validated on single views.
+        batch_size: samples a step, over all processes together.
+        lr: learning rate of AdamW after the warm-up; a cosine takes it to 0. A part of a system may have its own.
+        lr_warmup: share of the training in which the rate rises from 0.
+        weight_decay: of AdamW.
+        precision: of Lightning Fabric, one of PRECISIONS: 32-true; bf16-mixed, or 16-mixed with scaled losses, where
+            only products of matrices are in half precision; bf16-true and 64-true, where weights are as well.
+        validations: how often the validation split is predicted, evenly spaced, at the end for the last time.
+        validation_views: of each of its models, the first ones; all where there are fewer.
+        best_threshold: probability above which a cell counts as full, for the choice of the best weights.
+        clip_norm: longest gradient of a part of a system, longer ones are shortened to it; 0: as long as they are.
+    """
+
+    seed: int
+    samples: int
+    batch_size: int
+    lr: float
+    lr_warmup: float
+    weight_decay: float
+    precision: str
+    validations: int
+    validation_views: int
+    best_threshold: float
+    clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, smallest in (
+            ("seed", 0),
+            ("samples", 1),
+            ("batch_size", 2),
+            ("validations", 1),
+            ("validation_views", 1),
+            ("lr", 0),
+            ("clip_norm", 0),
+        ):
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name}: expected {smallest} or more, got {getattr(self, name)}")
+        for name in ("lr_warmup", "best_threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision}")
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
+
+    def validated(self, step: int) -> bool:
+        """Whether the validation split is due after so many steps."""
+        return step * self.validations // self.steps > (step - 1) * self.validations // self.steps
+
+    def rate(self, step: int) -> float:
+        """Share of the full learning rate at a step: a linear rise, then a cosine down to 0."""
+        warm = round(self.lr_warmup * self.steps)
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))

@@ -1,0 +1,65 @@
+"""Every system in model/, small, and a batch for it."""
+
+from __future__ import annotations
+
+import pkgutil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import model
+from model import r2n2, r3d, vaegan3d, view2implicit, view2mesh, view2points, view2voxel
+
+VIEW: dict[str, Any] = {"image_size": (32, 32), "resolution": 16, "encoder_channels": (8, 16), "encoder_blocks": 1}
+CONFIGS: dict[str, Any] = {
+    "r2n2": r2n2.Config(
+        image_size=(32, 32),
+        resolution=16,
+        views=2,
+        encoder_channels=(8, 16),
+        features=32,
+        hidden=8,
+        decoder_channels=(16, 8),
+    ),
+    "r3d": r3d.Config(
+        image_size=(32, 32),
+        resolution=16,
+        encoder_channels=(8, 16),
+        encoder_pools=(4, 2),
+        attention_dropout=0.0,
+        hidden=(32,),
+        latent=16,
+        generator_channels=(16, 8),
+        discriminator_channels=(4, 8),
+        adversarial_warmup=0.0,
+        discriminator_gate=1.0,
+    ),
+    "vaegan3d": vaegan3d.Config(
+        image_size=(32, 32),
+        resolution=16,
+        encoder_channels=(8, 16),
+        encoder_kernels=(5, 3),
+        encoder_strides=(2, 2),
+        latent=16,
+        channels=(16, 8),
+        discriminator_gate=1.0,
+    ),
+    "view2implicit": view2implicit.Config(**VIEW, hidden=(32, 16), points=64),
+    "view2mesh": view2mesh.Config(**VIEW, hidden=(32,), level=1, points=64),
+    "view2points": view2points.Config(**VIEW, hidden=(32,), points=32),
+    "view2voxel": view2voxel.Config(**VIEW, decoder_channels=(16, 8)),
+}
+assert set(CONFIGS) == {name for _, name, room in pkgutil.iter_modules(model.__path__) if not room}
+
+
+def batch(config: Any, size: int, seed: int = 0) -> dict[str, Any]:
+    """Random pictures, grids and points, late in the training."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(size, *shape, generator=generator)
+
+    images = drawn(getattr(config, "views", 1), 1, *config.image_size)
+    occupancy = (drawn(*3 * [config.resolution]) < 0.2).float()
+    return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5, "progress": 0.9}
