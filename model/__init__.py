@@ -16,12 +16,17 @@ A system is a module `model/<name>.py` with two classes:
         What `predict` gives: `occupancy`, `points` or `mesh`.
     `parts() -> dict[str, dict]`
         Name of a part -> AdamW parameter group: `params`, and whatever overrides the trainer's own `lr` or `betas`.
-        Each part has an optimizer of its own; in every step the loop updates them in this order.
+        Each part has an optimizer of its own; in every step the loop updates them in this order. Where the gradient of
+        a part is zero throughout, it rests: weights and optimizer stay as they are.
     `losses(batch, part) -> dict[str, Tensor]`
         Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
         (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
         float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; and `progress`, the share of the training
-        done, in [0, 1].
+        done, in [0, 1]. It is one dict for all parts of a step: what a part leaves in it, later ones find.
+    `phases: tuple[float, ...]`, optional
+        Values of `progress` from which on the losses are other ones. A system that has it promises that nothing else
+        of `losses` depends on `progress`, on draws of the CPU or on values that Python looks at, and a GPU then repeats
+        the step without Python.
     `predict(images)`
         For `images` as above, V from 1 up; deterministic. Occupancy logits (B, R, R, R); or points (B, P, 3); or
         closed meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.

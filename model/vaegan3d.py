@@ -134,6 +134,7 @@ class Model(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
+        self.phases = (config.adversarial_warmup,)
         self.encoder, self.generator, self.discriminator = encoder(config), generator(config), discriminator(config)
         # A buffer, so that processes that train together agree on it and a resumed training remembers it.
         self.register_buffer("accuracy", torch.zeros(()))

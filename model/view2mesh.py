@@ -165,5 +165,5 @@ def laplacian_smoothing(vertices: Tensor, edges: Tensor) -> Tensor:
     """
     ends, neighbours = torch.cat([edges, edges.flip(1)]).unbind(dim=1)
     sums = torch.zeros_like(vertices).index_add(1, ends, vertices[:, neighbours])
-    counts = torch.bincount(ends, minlength=vertices.shape[1])
+    counts = torch.zeros_like(vertices[0, :, 0]).index_add(0, ends, torch.ones_like(ends, dtype=vertices.dtype))
     return (sums / counts[:, None] - vertices).norm(dim=2).mean()

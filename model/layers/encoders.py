@@ -96,6 +96,8 @@ def perceptron(*widths: int) -> nn.Sequential:
 class EncoderModel(nn.Module):
     """Base of the four systems: the encoder, and all weights in the one part `reconstruction`."""
 
+    phases: tuple[float, ...] = ()
+
     def __init__(self, config: EncoderConfig):
         super().__init__()
         self.config = config

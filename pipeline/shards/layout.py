@@ -206,13 +206,18 @@ class ShardDataset:
     def __getitem__(self, item: int) -> dict[str, Any]:
         if not 0 <= item < len(self):
             raise IndexError(f"item {item} of {len(self)}")
-        shard, row = self._rows[item // self.groups]
-        first = item % self.groups * self.views_per_sample
-        group = [(row, view) for view in range(first, first + self.views_per_sample)]
-        sample: dict[str, Any] = {"item": item}
-        for name, chunks in self._open(shard).items():
-            sample[name] = chunks.read(group) if name in PER_VIEW else chunks.read([(row,)])[0]
-        return sample
+        model, group = divmod(item, self.groups)
+        first = group * self.views_per_sample
+        return {"item": item} | self.model(model, range(first, first + self.views_per_sample))
+
+    def model(self, model: int, views: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+        """The arrays of a model, an index of `models`, with some of its views; all that are used by default."""
+        shard, row = self._rows[model]
+        group = [(row, view) for view in views or range(self.groups * self.views_per_sample)]
+        return {
+            name: chunks.read(group) if name in PER_VIEW else chunks.read([(row,)])[0]
+            for name, chunks in self._open(shard).items()
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_shards": {}}

@@ -283,6 +283,17 @@ def test_the_discriminator_rests_while_it_is_too_good() -> None:
     assert model.losses(batch(), "discriminator")["discriminator"].requires_grad
 
 
+def test_the_discriminator_judges_what_was_reconstructed_in_one_pass() -> None:
+    model, data, passes, seen = small(), batch(), [], []
+    model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    model.discriminator.register_forward_pre_hook(lambda _, grids: seen.append(grids[0].detach()))
+    for part in ("reconstruction", "discriminator"):
+        model.losses(data, part)
+    deceiving, real, generated = seen
+    assert len(passes) == 1
+    assert torch.equal(real[:, 0], data["occupancy"]) and torch.equal(generated, deceiving)
+
+
 def test_the_loss_falls_on_one_batch() -> None:
     found = learn(small(), "reconstruction", batch(progress=0.0), steps=150, lr=3e-3)
     assert found[-1]["voxels"] < 0.5 * found[0]["voxels"]

@@ -141,6 +141,17 @@ def test_the_discriminator_judges_shapes_that_no_photo_has_a_part_in() -> None:
     torch.testing.assert_close(first, second)
 
 
+def test_it_judges_the_shapes_that_were_to_deceive_it() -> None:
+    model, data, passes, seen = small(), batch(), [], []
+    model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    model.discriminator.register_forward_pre_hook(lambda _, grids: seen.append(grids[0].detach()))
+    for part in PARTS:
+        model.losses(data, part)
+    deceiving, real, generated = seen
+    assert len(passes) == 1
+    assert torch.equal(real[:, 0], data["occupancy"]) and torch.equal(generated, deceiving)
+
+
 def test_neither_game_nor_divergence_reaches_the_others_network() -> None:
     model = small().eval()  # in training, batch normalisation knows of both
     losses = model.losses(batch(), "reconstruction")
