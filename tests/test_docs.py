@@ -230,3 +230,8 @@ def test_one_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == version and citation["license"] == setup["metadata"]["license"]
     assert re.search(r"^## (.*)$", PAGES["CHANGELOG.md"], re.M)[1] == version  # type: ignore[index]
+
+
+def test_the_map_has_every_file_of_the_pipeline() -> None:
+    named = {name.rpartition("/")[2] for name in spans(PAGES["docs/map.md"])}
+    assert {Path(file).name for file in FILES if re.match(r"pipeline/(?!families/)", file)} - {"__init__.py"} <= named

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 import model
-from pipeline.runtime.params import build
+from pipeline.runtime.params import SECTIONS, build, read
 
 PATH = Path(__file__).parents[1] / "params.yaml"
 TEXT = PATH.read_text(encoding="utf-8")
-ENTRIES = yaml.safe_load(TEXT)["systems"]
+ENTRIES = read("systems", PATH)
 NAMED = {anchor: entry for entry, anchor in re.findall(r"^  (\w+): &(\w+)", TEXT, re.M)}
 VARIATIONS = [
     (entry, NAMED[anchor], yaml.safe_load(f"{{{own}}}"))
@@ -31,7 +31,7 @@ def config(entry: str) -> Any:
 
 def test_dvc_reads_what_stages_read() -> None:
     serialize = pytest.importorskip("dvc.utils.serialize")
-    assert serialize.load_yaml(PATH) == yaml.safe_load(TEXT)
+    assert serialize.load_yaml(PATH) == {section: read(section, PATH) for section in SECTIONS}
 
 
 def test_what_is_shared_is_said_once() -> None:

@@ -15,24 +15,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.scoring.figures import BESIDE, HEADLINE
+from pipeline.scoring.figures import FEW, HEADLINE
 from tests.test_docs import PAGES, blocks, commands
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "03001627"  # the one that the pages name
 CALLED = {" ".join(c) for page in ("README.md", "docs/reruns.md") for c in commands(PAGES[page]) if c[0] == "dvc"}
-# Makes the paths that it is told, as the stage would in minutes: folders with an overall.json, and files.
+FIGURES = [HEADLINE.get(name, name) for name in FEW]  # in overall.json
+# Makes the paths that it is told, as the stage would in minutes: figures, other files, folders of tables.
 STAND_IN = f"""
 import json, sys
 from pathlib import Path
 for path in map(Path, sys.argv[1:]):
-    if path.suffix:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,1,1,1,1,1\\n")
+    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(dict.fromkeys({FIGURES}, 0.5)))
     else:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "overall.json").write_text(json.dumps(dict.fromkeys({[*HEADLINE, *BESIDE]}, 0.5)))
-        (path / "{CATEGORY}.csv").touch()
+        table = path if path.suffix else path / "{CATEGORY}.csv"
+        table.write_text("samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,1,1,1,1,1\\n")
 """
 
 
