@@ -18,6 +18,8 @@ import yaml
 from pipeline.scoring.figures import FEW, HEADLINE
 from tests.test_docs import PAGES, blocks, commands
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 CATEGORY = "03001627"  # the one that the pages name
 CALLED = {" ".join(c) for page in ("README.md", "docs/reruns.md") for c in commands(PAGES[page]) if c[0] == "dvc"}

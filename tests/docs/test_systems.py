@@ -52,6 +52,7 @@ def module() -> ModuleType:
     return made
 
 
+@pytest.mark.long
 def test_the_example_learns_by_the_command_of_dvc_yaml(project: Path) -> None:
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]
     assert stage["foreach"] == "${selected_systems}" and "model/${item}.py" in stage["do"]["deps"]
