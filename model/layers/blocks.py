@@ -55,7 +55,7 @@ class Doubling(nn.ConvTranspose3d):
         weight = (self.weight.flatten(2) @ self.taps).unflatten(2, (8, 3, 3, 3))
         halves = F.conv3d(x, weight.permute(1, 2, 0, 3, 4, 5).flatten(0, 1), padding=1)
         cells = halves.unflatten(1, (-1, 2, 2, 2)).permute(0, 1, 5, 2, 6, 3, 7, 4)
-        return cells.flatten(6).flatten(4, 5).flatten(2, 3) + self.bias[:, None, None, None]  # type: ignore[index]
+        return cells.flatten(6).flatten(4, 5).flatten(2, 3) + self.bias.to(cells.dtype)[:, None, None, None]  # type: ignore[union-attr]
 
 
 def downwards(channels: tuple[int, ...]) -> list[nn.Module]:

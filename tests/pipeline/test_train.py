@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
         "selected_systems": {"tiny": "r3d"},
         "systems": {"tiny": SYSTEM | (system or {})},
     }
-    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    Path("params.yaml").write_text(json.dumps(sections))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, system: str = "tiny") -> dict[str, Any]:
@@ -147,7 +148,7 @@ def test_points_are_trained_and_the_nearest_are_kept(monkeypatch: pytest.MonkeyP
     configure(samples=320)
     values = yaml.safe_load(Path("params.yaml").read_text())
     values |= {"selected_systems": {"tiny": "view2points"}, "systems": {"tiny": small | {"hidden": [64], "points": 50}}}
-    Path("params.yaml").write_text(yaml.safe_dump(values))
+    Path("params.yaml").write_text(json.dumps(values))
     found, rows = run(monkeypatch), curves()
     assert list(rows[0]) == ["samples", "chamfer", "val_iou", "val_bce", "val_chamfer", "lr"]
     assert found["val_chamfer"] == pytest.approx(min(float(row["val_chamfer"]) for row in rows), rel=1e-5)
