@@ -51,7 +51,7 @@ from pipeline.records import records
 from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
-from pipeline.runtime.files import atomic_write, sha256
+from pipeline.runtime.files import atomic_write, sha256, told
 from pipeline.runtime.params import Dataset, load
 from pipeline.sources import splits, tree
 from pipeline.sources.categories import NAMES, category, meant
@@ -179,7 +179,7 @@ def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
     except MeshError as error:
         return error.reason, str(error), own, parts, "", ""
     except OSError as error:
-        return "unreadable", f"{type(error).__name__}: {error}", own, parts, "", ""
+        return "unreadable", told(error), own, parts, "", ""
     return "ok", "", own, parts, vertices, faces
 
 

@@ -63,7 +63,7 @@ def trained(system: str) -> tuple[Any, Any]:
 def chosen_threshold(system: str, given: float | None) -> float:
     """`given`, or else the threshold that the metrics stage tuned on validation, 0.5 where it has not or has none."""
     if given is not None and not 0 < given <= 1:
-        raise ValueError(f"--threshold: expected a probability over 0, got {given}")
+        raise ValueError(f"--threshold: expected a number over 0 and up to 1, got {given}")
     if given is not None:
         return given
     path = SCORES / system / "figures.json"

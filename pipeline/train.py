@@ -39,7 +39,7 @@ from pipeline.geometry import isosurface, surfaces
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import sha256
 from pipeline.runtime.machine import workers
-from pipeline.runtime.params import Dataset, load, read
+from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.scoring import clouds, distances, predictions
 from pipeline.shards import batches, views
 from pipeline.shards.batches import make_batch
@@ -72,9 +72,10 @@ def main(system: str) -> None:
 
 def configured(system: str) -> tuple[ModuleType, Any]:
     """The module and Config of an entry of `systems:`; ValueError where it is not selected or does not fit."""
-    selected = read("selected_systems")
-    if not isinstance(selected, dict) or system not in selected:
-        raise ValueError(f"params.yaml: selected_systems: expected an entry '{system}', got {selected}")
+    selected = selected_systems()
+    if system not in selected:
+        found = ", ".join(selected) or "none"
+        raise ValueError(f"params.yaml: selected_systems: expected an entry '{system}', found {found}")
     module = model.system(selected[system])
     return module, load(f"systems.{system}", module.Config)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.sources import tree
-from pipeline.sources.layout import Found, Layout, ModelRef, slug
+from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug
 
 MESH = re.compile(r"/(?P<model_id>[^/]+)/(normalized|raw)_model\.obj$")
 HALF_TURN = np.diag([-1.0, 1, -1])  # about Y, takes +Z to -Z
@@ -38,12 +38,10 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
 
 
 def _categories(root: Path, location: str) -> dict[str, str]:
-    try:
+    with listing(location, "model_id, category and super-category"):
         models = json.loads(tree.read(root, location))
-        return {str(model["model_id"]): slug(model["category"] or model["super-category"] or "") for model in models}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        expected = "expected a list of model_id, category and super-category"
-        raise ValueError(f"{location}: {expected}, got {type(error).__name__}: {error}") from error
+        named = {str(model["model_id"]): slug(model["category"] or model["super-category"] or "") for model in models}
+    return named
 
 
 LAYOUT = Layout("3d-future", HALF_TURN, scan)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -119,6 +120,20 @@ class Layout:
 def slug(name: str) -> str:
     """A category's name as a file name, a shell word and an item of DVC's: word characters and -, in lower case."""
     return re.sub(r"[^\w-]+", "-", name.lower()).strip("-") or "unnamed"
+
+
+@contextmanager
+def listing(location: str, expected: str) -> Iterator[None]:
+    """Makes whatever a JSON list of other contents leads to, when it is read, a ValueError that says what it is."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        found = str(error)
+        if isinstance(error, KeyError):
+            found = f"an entry without {error}"
+        elif not isinstance(error, ValueError):
+            found = "an entry of another kind"
+        raise ValueError(f"{location}: expected a list of {expected}, got {found}") from error
 
 
 def turned(grid: Grid, rotation: np.ndarray) -> Grid:

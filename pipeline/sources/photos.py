@@ -26,7 +26,7 @@ def read_photo(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         rgba = decode(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path}: expected a picture, got {error}") from error
+        raise ValueError(f"{path}: expected a picture that can be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if rgba[..., 3].max() < 128:
@@ -52,7 +52,9 @@ def decode(data: bytes, upright: bool = True) -> np.ndarray:
             if turned.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
                 turned = Image.fromarray((np.asarray(turned) / 257).clip(0, 255).astype(np.uint8))
             return np.asarray(turned.convert("RGBA"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except UnidentifiedImageError as error:
+        raise ValueError(f"expected a picture, got {len(data)} bytes that Pillow can't identify") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"expected a picture, got {error}") from error
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from pipeline.geometry import meshes
 from pipeline.runtime.files import sha256
 from pipeline.sources import mat, photos, tree
-from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, slug, turned
+from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, listing, slug, turned
 
 LIST = "pix3d.json"
 SENSOR_MM = 32.0
@@ -129,16 +129,13 @@ def _by_name(root: Path, location: str, stamp: str) -> dict[str, dict[str, Any]]
 
 
 def _list(root: Path, location: str) -> list[dict[str, Any]]:
-    try:
+    with listing(location, "photos with img, mask, model, voxel, category, rot_mat, trans_mat, focal_length"):
         listed = json.loads(tree.read(root, location))
         for photo in listed:
             if any(len(PurePosixPath(photo[k]).parts) < 3 for k in ("img", "mask", "model", "voxel")):
                 raise ValueError(str(photo["img"]))
             np.array([*np.ravel(photo["rot_mat"]), *photo["trans_mat"], photo["focal_length"]], float).reshape(13)
             slug(photo["category"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        expected = "expected a list of photos with img, mask, model, voxel, category, rot_mat, trans_mat, focal_length"
-        raise ValueError(f"{location}: {expected}, got {type(error).__name__}: {error}") from error
     return listed
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.runtime.files import sha256
+from pipeline.sources.layout import listing
 
 SPLITS = ("train", "val", "test")
 AUTOMATIC = ("all.csv", "ShapeNet.json")  # files that are taken for the split where they lie in the root
@@ -80,13 +81,11 @@ def _shrec16(path: Path, content: bytes) -> dict[tuple[str, str], str]:
 
 
 def _pix2vox(path: Path, content: bytes) -> dict[tuple[str, str], str]:
-    try:
-        return {
+    with listing(str(path), "taxonomy_id, train, val and test"):
+        models = {
             (category["taxonomy_id"], model_id): split
             for category in json.loads(content)
             for split in SPLITS
             for model_id in category[split]
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected a list of taxonomy_id, train, val and test, got {found}") from error
+    return models

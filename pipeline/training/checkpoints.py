@@ -46,6 +46,9 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is missing, broken, or holds something else.
     """
+    if not path.is_file():
+        hint = f"`dvc repro train@{path.stem}` trains it, once selected_systems in params.yaml names it"
+        raise ValueError(f"{path}: expected a trained system, found no file; {hint}")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the zip reader, the unpickler or its own checks happen to raise

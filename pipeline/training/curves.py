@@ -74,5 +74,5 @@ def _dvclive(folder: Path) -> Any:
     try:
         return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
     except Exception as error:  # an extra must not stop a training; it fails in a git repository without a commit, say
-        print(f"curves without DVCLive: {type(error).__name__}: {error}", flush=True)
+        print(f"curves without DVCLive: {error}", flush=True)
         return None

@@ -104,7 +104,7 @@ def test_what_can_not_be_imagined_is_said(model: vaegan3d.Model) -> None:
         command(between=[], count=1)
     with pytest.raises(ValueError, match="expected cells of occupancy over 1.0, got at most .*; try --threshold"):
         command(threshold=1.0)
-    with pytest.raises(ValueError, match="--threshold: expected a probability over 0, got -1"):
+    with pytest.raises(ValueError, match="--threshold: expected a number over 0 and up to 1, got -1"):
         command(threshold=-1.0)
     with pytest.raises(ValueError, match=r"--seed: expected a number from 0 to 2\^63, got -1"):
         command(seed=-1)

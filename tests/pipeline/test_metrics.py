@@ -326,7 +326,7 @@ def test_retrieval_answers_with_the_shape_of_the_nearest_view(project, resolutio
 
 
 def test_nothing_is_written_without_what_it_needs(project):
-    with pytest.raises(ValueError, match=r"data/checkpoints/none\.pt: expected a checkpoint"):
+    with pytest.raises(ValueError, match=r"data/checkpoints/none\.pt: expected a trained system, found no file"):
         Evaluation("none", PARAMS, SYNSETS)
     write_checkpoint(CHECKPOINT, box(0.9, 4, 4, 4))
     figures.NEIGHBOURS.unlink()

@@ -326,7 +326,7 @@ def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pyte
             "tiny",
             "params.yaml: train.precision: expected one of 32-true, .* 64-true, got 31-true",
         ),
-        ({}, "huge", "params.yaml: selected_systems: expected an entry 'huge', got {'tiny': 'r3d'}"),
+        ({}, "huge", "params.yaml: selected_systems: expected an entry 'huge', found tiny"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused_by_name(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.files import atomic_write
+from pipeline.runtime.files import atomic_write, told
 
 
 def test_replaces_a_file_and_a_folder(tmp_path: Path) -> None:
@@ -69,3 +69,11 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert f"File too large: '{tmp_path / 'a.txt'}'" in result.stderr and not os.listdir(tmp_path)
+
+
+def test_an_error_of_the_system_is_told_without_its_number(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as found:
+        (tmp_path / "none").read_bytes()
+    assert told(found.value) == f"{tmp_path / 'none'}: No such file or directory"
+    assert told(OSError(28, "No space left on device")) == "No space left on device"
+    assert told(OSError("of another kind")) == told(ValueError("of another kind")) == "of another kind"

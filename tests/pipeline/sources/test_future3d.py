@@ -37,11 +37,12 @@ def test_front_z_is_turned_to_minus_z() -> None:
     assert (rotation @ [1, 0, 0]).tolist() == [-1, 0, 0]
 
 
-@pytest.mark.parametrize("content", [b"{", b"{}", b"[1]", b'[{"model_id": "a"}]', b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[1]", b"[null]", b'[{"model_id": "a"}]', b"\xff"])
 def test_a_broken_list_is_named(tmp_path: Path, content: bytes) -> None:
     trees.write(tmp_path / "model_info.json", content)
     if content == b"{}":  # an empty list
         assert find(tmp_path)[0] == []
         return
-    with pytest.raises(ValueError, match="model_info.json: expected a list of model_id, category and super-category"):
+    expected = "^model_info.json: expected a list of model_id, category and super-category, got (?!.*(Error|object))"
+    with pytest.raises(ValueError, match=expected):
         find(tmp_path)

@@ -74,9 +74,9 @@ def test_photos_are_turned_as_their_camera_says(tmp_path: Path) -> None:
 
 def test_refuses_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(ValueError, match="a.png: expected a picture, got cannot identify image file"):
+    with pytest.raises(ValueError, match="a.png: expected a picture, got [0-9]+ bytes that Pillow can't identify$"):
         photos.read_photo(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="none.png: expected a picture"):
+    with pytest.raises(ValueError, match="none.png: expected a picture that can be read: No such file or directory$"):
         photos.read_photo(tmp_path / "none.png")
     Image.new("RGBA", (5, 5)).save(tmp_path / "b.png")
     with pytest.raises(ValueError, match="b.png: expected an object, got a fully transparent picture"):

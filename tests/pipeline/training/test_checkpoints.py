@@ -38,7 +38,7 @@ def test_a_file_of_plain_values_needs_no_trust(tmp_path: Path, contents: dict[st
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r3d.pt"
-    with pytest.raises(ValueError, match="r3d.pt: expected a checkpoint, got FileNotFoundError"):
+    with pytest.raises(ValueError, match="r3d.pt: expected a trained system, .*; `dvc repro train@r3d` trains it"):
         checkpoints.load_checkpoint(path)
     for data in (b"", b"no checkpoint at all"):
         path.write_bytes(data)
