@@ -5,6 +5,7 @@ Nothing here waits for the device: losses, gradients' norms and what became of a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ class Updates:
         params: section `train`.
 
     Attributes:
+        averaged: what is validated, an average of the weights where `params` asks for one, otherwise the network.
         losses: the network's own; whoever has a faster function of the same values may put it here.
         optimizers: by part.
         norms: by part, () the length of its last gradient, before it was clipped.
@@ -54,8 +56,9 @@ class Updates:
             for part, group in parts.items()
         }
         self.scaler: torch.amp.GradScaler | None = getattr(precision, "scaler", None)
-        kept = network.state_dict(keep_vars=True).values()
-        self.buffers = [value for value in kept if value.is_floating_point() and not isinstance(value, nn.Parameter)]
+        self.averaged = copy.deepcopy(self.network) if params.ema else self.network
+        self.values, self.averages = _floating(self.network), _floating(self.averaged)
+        self.buffers = [value for value in self.values if not isinstance(value, nn.Parameter)]
         self.norms: dict[str, Tensor] = {}
         self.skipped, self.in_a_row = torch.zeros(2, dtype=torch.int64, device=fabric.device).unbind()
 
@@ -75,7 +78,7 @@ class Updates:
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         self.network.train()
         batch = converted(self.fabric, batch)
-        before = flat(self.buffers) if self.buffers else None
+        before = flat(self.buffers)
         values: Losses = {}
         failed = torch.zeros((), dtype=torch.bool, device=self.fabric.device)
         for part, optimizer in self.optimizers.items():
@@ -86,20 +89,40 @@ class Updates:
             if total is not None:
                 failed |= self._update(part, total)
         average([*values.values(), *self.buffers])
-        if before is not None:
-            spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
+        spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
         self.skipped += failed
         self.in_a_row.add_(1).mul_(failed)
+        self._follow(number)
         return values
 
     def _gradients(self, batch: dict[str, Any], part: str) -> tuple[Losses, Tensor | None]:
-        """Values of the part's losses, and their sum, unless it has no gradient: the part has nothing to learn."""
+        """Values of the part's losses, and their sum, unless it has no gradient: the part has nothing to learn.
+
+        Every piece of the batch finds the buffers as they were, and leaves its share of what they become.
+        """
+        count = self.params.accumulate
+        if count == 1:
+            return self._piece(batch, part)
+        before = flat(self.buffers)
+        found, after = [], torch.zeros_like(before)
+        for piece in range(count):
+            spread(before, self.buffers)
+            found.append(self._piece({name: _share(value, piece, count) for name, value in batch.items()}, part))
+            after += flat(self.buffers) / count
+        spread(after, self.buffers)
+        values = {name: torch.stack([losses[name] for losses, _ in found]).mean() for name in found[0][0]}
+        totals = [total for _, total in found if total is not None]
+        return values, torch.stack(totals).sum() if totals else None
+
+    def _piece(self, batch: dict[str, Any], part: str) -> tuple[Losses, Tensor | None]:
+        """The same of one piece, its gradient added to what there is."""
         with self.fabric.autocast():
             losses = self.losses(batch, part)
         values = {name: loss.detach() for name, loss in losses.items()}
         total = sum(losses.values())
         if not isinstance(total, Tensor) or not total.requires_grad:
             return values, None
+        total = total / self.params.accumulate
         self.fabric.backward(total)
         return values, total.detach()
 
@@ -121,10 +144,23 @@ class Updates:
             self.scaler.update()
         return failed
 
+    def _follow(self, number: int) -> None:
+        """Moves the average towards the weights; the more steps it has seen the less, until it keeps its share."""
+        if self.params.ema:
+            kept = min(self.params.ema, (1 + number) / (10 + number))
+            with torch.no_grad():
+                torch._foreach_lerp_(self.averages, self.values, 1 - kept)
+
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Puts in weights that the optimizers know nothing of."""
+        for network in {self.network, self.averaged}:
+            network.load_state_dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         return {
             "network": self.network.state_dict(),
+            "average": self.averaged.state_dict() if self.params.ema else {},
             "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
             "precision": self.fabric.strategy.precision.state_dict(),
             "skipped": self.skipped,
@@ -133,13 +169,11 @@ class Updates:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["average"] or state["network"])
         for part, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][part])
-            for (
-                weight,
-                moments,
-            ) in optimizer.state.items():  # laid out in memory as the weight, which fused ones rely on
-                for name in ("exp_avg", "exp_avg_sq"):
+            for weight, moments in optimizer.state.items():
+                for name in ("exp_avg", "exp_avg_sq"):  # fused ones need them laid out in memory as the weight is
                     moments[name] = torch.empty_like(weight).copy_(moments[name])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.skipped.copy_(state["skipped"])
@@ -151,3 +185,12 @@ class Updates:
                 group["lr"] = group["full_lr"] * rate
                 for parameter in group["params"]:
                     parameter.requires_grad_(name == part)
+
+
+def _floating(network: nn.Module) -> list[Tensor]:
+    """Weights and buffers that a checkpoint has, in its order."""
+    return [value for value in network.state_dict(keep_vars=True).values() if value.is_floating_point()]
+
+
+def _share(value: Any, piece: int, count: int) -> Any:
+    return value.tensor_split(count)[piece] if isinstance(value, Tensor) else value
