@@ -14,10 +14,12 @@ needs little to go on where it was and to end with the weights of an undisturbed
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from pipeline.runtime.command import SYSTEM, run
+    from pipeline.runtime.command import SYSTEM, argument, run
 
-    run("pipeline.train", SYSTEM)
+    FIT = argument("--fit", "only find out which train.accumulate a GPU has the memory for", action="store_true")
+    run("pipeline.train", SYSTEM, FIT)
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -37,10 +39,10 @@ from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset
-from pipeline.training import checkpoints, resume, stop, validation
+from pipeline.training import checkpoints, memory, resume, stop, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
-from pipeline.training.launch import launch
+from pipeline.training.launch import available, launch
 from pipeline.training.order import Batches
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
@@ -57,10 +59,12 @@ READ_STEPS = 20  # the same of several processes, which have to do it at the sam
 PATIENCE = 50  # steps in a row that are not finite, before it is given up
 
 
-def main(system: str) -> None:
+def main(system: str, fit: bool = False) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
-    trainer = Trainer(launch(params.precision), system, module, config, params, categories)
+    trainer = Trainer(launch(params.precision, alone=fit), system, module, config, params, categories)
+    if fit:
+        return trainer.fit()
     best, whole = trainer.train()
     if not whole:
         if trainer.fabric.is_global_zero:
@@ -139,7 +143,8 @@ class Trainer:
         params, state, system = self.params, self.state, self.about["system"]
         done, total = state.step * params.batch_size, params.steps * params.batch_size
         bar = progress(f"train {system}", total, "sample", done, self.first)
-        with Curves(system, state.rows, self.first) as curves, bar, Stop(self.fabric.device) as stopping:
+        lack = memory.told(system, self.config, params.batch_size // self.fabric.world_size // params.accumulate)
+        with Curves(system, state.rows, self.first) as curves, bar, lack, Stop(self.fabric.device) as stopping:
             for raw in self._loader("train"):
                 batch = self._batch(raw) | {"progress": state.step / params.steps}
                 losses = self.updates.step(batch, state.step, params.rate(state.step))
@@ -154,6 +159,17 @@ class Trainer:
                 if ends and state.step < params.steps:
                     return state.best, False
         return state.best, True
+
+    def fit(self) -> None:
+        """Prints which `accumulate` the memory of a GPU allows; ValueError where none does."""
+        size = self.params.batch_size // math.prod(available(self.fabric.device.type))
+        batch = next(map(self._batch, self._loader("train")))
+        share = {name: value[:size] for name, value in batch.items()}
+        if (count := memory.pieces(self.updates, share)) is None:
+            raise ValueError(
+                f"train.batch_size: not even one sample at a time fits, of {self.config.image_size} pixels"
+            )
+        print(f"train.accumulate: {count} fits, {memory.described(self.config, size // count)} at a time", flush=True)
 
     def _reads(self) -> bool:
         if processes() > 1:

@@ -77,38 +77,38 @@ class Updates:
         mixed = np.random.SeedSequence([self.params.seed, number, self.fabric.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         self.network.train()
-        batch = converted(self.fabric, batch)
+        pieces = _pieces(converted(self.fabric, batch), self.params.accumulate)
         before = flat(self.buffers)
         values: Losses = {}
         failed = torch.zeros((), dtype=torch.bool, device=self.fabric.device)
         for part, optimizer in self.optimizers.items():
             self._choose(part, rate)
             optimizer.zero_grad()
-            losses, total = self._gradients(batch, part)
+            losses, total = self._gradients(pieces, part)
             values |= losses
             if total is not None:
                 failed |= self._update(part, total)
         average([*values.values(), *self.buffers])
-        spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
+        if self.buffers:
+            spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
         self.skipped += failed
         self.in_a_row.add_(1).mul_(failed)
         self._follow(number)
         return values
 
-    def _gradients(self, batch: dict[str, Any], part: str) -> tuple[Losses, Tensor | None]:
+    def _gradients(self, pieces: list[dict[str, Any]], part: str) -> tuple[Losses, Tensor | None]:
         """Values of the part's losses, and their sum, unless it has no gradient: the part has nothing to learn.
 
         Every piece of the batch finds the buffers as they were, and leaves its share of what they become.
         """
-        count = self.params.accumulate
-        if count == 1:
-            return self._piece(batch, part)
+        if len(pieces) == 1:
+            return self._piece(pieces[0], part)
         before = flat(self.buffers)
         found, after = [], torch.zeros_like(before)
-        for piece in range(count):
+        for piece in pieces:
             spread(before, self.buffers)
-            found.append(self._piece({name: _share(value, piece, count) for name, value in batch.items()}, part))
-            after += flat(self.buffers) / count
+            found.append(self._piece(piece, part))
+            after += flat(self.buffers) / len(pieces)
         spread(after, self.buffers)
         values = {name: torch.stack([losses[name] for losses, _ in found]).mean() for name in found[0][0]}
         totals = [total for _, total in found if total is not None]
@@ -192,5 +192,7 @@ def _floating(network: nn.Module) -> list[Tensor]:
     return [value for value in network.state_dict(keep_vars=True).values() if value.is_floating_point()]
 
 
-def _share(value: Any, piece: int, count: int) -> Any:
-    return value.tensor_split(count)[piece] if isinstance(value, Tensor) else value
+def _pieces(batch: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """A batch as `count` of equal size; each is the same dict for all parts of a step."""
+    tensors = {name: value.tensor_split(count) for name, value in batch.items() if isinstance(value, Tensor)}
+    return [batch | {name: pieces[piece] for name, pieces in tensors.items()} for piece in range(count)]

@@ -479,6 +479,42 @@ def test_a_training_that_failed_goes_on_from_its_best_weights(
     assert told + ("; with other train.clip_norm, train.lr" if changes else "\n") in capsys.readouterr().out
 
 
+def lack_memory(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
+    """What a GPU says that has not the memory for more than so many samples at a time."""
+    whole = r3d.Model.losses
+
+    def losses(self: r3d.Model, batch: dict[str, Any], part: str) -> dict[str, torch.Tensor]:
+        if len(batch["images"]) > samples:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return whole(self, batch, part)
+
+    monkeypatch.setattr(r3d.Model, "losses", losses)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_finds_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lack_memory(monkeypatch, 3)
+    message = (
+        "expected 8 samples of 16x24 pixels and 16.3 cells at a time to fit .* `python -m pipeline.train tiny --fit`"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(monkeypatch)
+    capsys.readouterr()
+    train.main("tiny", fit=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "not at a time: 8 samples",
+        "not at a time: 4 samples",
+        "train.accumulate: 4 fits, 2 samples of 16x24 pixels and 16^3 cells at a time",
+    ]
+    assert not Path("data/checkpoints").exists()
+    configure(accumulate=4)
+    run(monkeypatch)
+    lack_memory(monkeypatch, 0)
+    with pytest.raises(ValueError, match="train.batch_size: not even one sample at a time fits, of 16x24 pixels"):
+        train.main("tiny", fit=True)
+
+
 def test_a_collapse_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def predict(self: r3d.Model, images: torch.Tensor) -> torch.Tensor:
         logits = torch.full((len(images), 16, 16, 16), -1.0)
@@ -505,6 +541,10 @@ def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pyte
         ({"epochs": 3}, "tiny", "params.yaml: train.epochs: unknown key"),
         ({"batch_size": 1}, "tiny", "params.yaml: train.batch_size: expected 2 or more, got 1"),
         ({"lr_warmup": 1.0}, "tiny", "params.yaml: train.lr_warmup: expected a number from 0 to 1, got 1.0"),
+        ({"accumulate": 0}, "tiny", "params.yaml: train.accumulate: expected 1 or more, got 0"),
+        ({"accumulate": 3}, "tiny", "expected a multiple of 1 processes x 3 .train.accumulate., got 8"),
+        ({"ema": 1.0}, "tiny", "params.yaml: train.ema: expected a number from 0 to 1, got 1.0"),
+        ({"ema": 0.9, "precision": "bf16-true"}, "tiny", "params.yaml: train.ema: expected 0 with bf16-true, whose w"),
         ({"clip_norm": -1.0}, "tiny", "params.yaml: train.clip_norm: expected 0 or more, got -1.0"),
         ({"precision": "16-mixed"}, "tiny", "train.precision: expected a CUDA device for 16-mixed, found none"),
         (
