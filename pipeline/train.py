@@ -166,9 +166,7 @@ class Trainer:
         batch = next(map(self._batch, self._loader("train")))
         share = {name: value[:size] for name, value in batch.items()}
         if (count := memory.pieces(self.updates, share)) is None:
-            raise ValueError(
-                f"train.batch_size: not even one sample at a time fits, of {self.config.image_size} pixels"
-            )
+            raise ValueError(f"train.batch_size: not even {memory.described(self.config, 1)} at a time fits")
         print(f"train.accumulate: {count} fits, {memory.described(self.config, size // count)} at a time", flush=True)
 
     def _reads(self) -> bool:

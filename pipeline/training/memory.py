@@ -56,4 +56,5 @@ def pieces(updates: Updates, batch: dict[str, Any]) -> int | None:
 
 def described(config: Any, samples: int) -> str:
     height, width = config.image_size
-    return f"{samples} samples of {height}x{width} pixels and {config.resolution}^3 cells"
+    plural = "sample" if samples == 1 else "samples"
+    return f"{samples} {plural} of {height}x{width} pixels and {config.resolution}^3 cells"

@@ -409,7 +409,7 @@ def test_what_can_not_be_started_from_is_refused_by_name(project: Path, monkeypa
     configure(start_from="first.pt")
     values = yaml.safe_load(Path("params.yaml").read_text())
     values |= {"selected_systems": {"tiny": "view2points"}, "systems": {"tiny": small | {"hidden": [64], "points": 50}}}
-    Path("params.yaml").write_text(yaml.safe_dump(values))
+    Path("params.yaml").write_text(json.dumps(values))
     with pytest.raises(
         ValueError, match="train.start_from: expected a checkpoint with weights that fit the network, fi"
     ):
@@ -511,7 +511,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_finds_one_that_
     configure(accumulate=4)
     run(monkeypatch)
     lack_memory(monkeypatch, 0)
-    with pytest.raises(ValueError, match="train.batch_size: not even one sample at a time fits, of 16x24 pixels"):
+    with pytest.raises(
+        ValueError, match="train.batch_size: not even 1 sample of 16x24 pixels and 16.3 cells at a time fits"
+    ):
         train.main("tiny", fit=True)
 
 
