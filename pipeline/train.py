@@ -38,7 +38,7 @@ from pipeline.runtime.command import STOPPED, progress
 from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.shards.batches import make_batch
-from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
 from pipeline.training import checkpoints, memory, resume, stop, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
@@ -122,7 +122,8 @@ class Trainer:
             for split, views in together.items()
         }
         self.first = fabric.is_global_zero
-        self.about = checkpoints.describe(system, module, config) | origin(self.data)
+        models = {split: split_sha256(shards.models) for split, shards in self.data.items()}
+        self.about = checkpoints.describe(system, module, config) | origin(models)
         fingerprints = {split: shards.fingerprint for split, shards in self.data.items()}
         self.facts = resume.facts(module, self.about, params, fingerprints, fabric.device.type, fabric.world_size)
         self.best, self.last = CHECKPOINTS / f"{system}.pt", CHECKPOINTS / f"{system}_last.pt"

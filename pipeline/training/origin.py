@@ -12,19 +12,18 @@ import numpy as np
 import torch
 
 from pipeline.runtime.params import PARAMS_FILE
-from pipeline.shards.layout import ShardDataset, split_sha256
 
 
-def origin(data: dict[str, ShardDataset]) -> dict[str, Any]:
+def origin(splits: dict[str, str]) -> dict[str, Any]:
     """`params`, `splits`, `versions` and `commit` as `checkpoints.py` describes them.
 
     Args:
-        data: the splits that are read, by name.
+        splits: hashes of the models of each split that is read.
     """
     versions = {library.__name__: str(library.__version__) for library in (h5py, lightning_fabric, np, torch)}
     return {
         "params": PARAMS_FILE.read_text(encoding="utf-8") if PARAMS_FILE.is_file() else "",
-        "splits": {split: split_sha256(shards.models) for split, shards in data.items()},
+        "splits": splits,
         "versions": {"python": platform.python_version()} | versions,
         "commit": _commit(),
     }

@@ -14,11 +14,8 @@ from typing import Any
 import torch
 
 import model
-from pipeline.geometry import isosurface, surfaces
 from pipeline.runtime.files import sha256
-from pipeline.scoring import clouds, distances, predictions
-from pipeline.shards import batches, views
-from pipeline.training import checkpoints, launch, order, state, together, updates, validation
+from pipeline.training import checkpoints
 from pipeline.training.params import Params
 
 FORMAT, VERSION = "oneview-resume", 1
@@ -27,6 +24,12 @@ RESUME = Path("data/cache/train")
 CONTINUED = {"train.samples", "train.validations", "device", "processes", "torch"}
 # And of one that goes on from its best weights, since its losses were no longer finite.
 MENDED = {f"train.{name}" for name in "lr lr_warmup weight_decay precision clip_norm accumulate ema".split()}
+# What the weights and the curves depend on, beside the network and its layers.
+CODE = """
+    train.py training/launch.py training/order.py training/params.py training/state.py training/together.py
+    training/updates.py training/validation.py shards/batches.py shards/views.py scoring/clouds.py scoring/distances.py
+    scoring/predictions.py geometry/isosurface.py geometry/surfaces.py
+""".split()
 Facts = dict[str, Any]
 
 
@@ -46,10 +49,9 @@ def facts(
     Raises:
         OSError: the checkpoint to start from can't be read.
     """
-    scored = (clouds, distances, isosurface, predictions, surfaces, validation)
-    modules = (module, model, batches, launch, order, *scored, state, together, updates, views)
-    files = [Path(__file__).parents[1] / "train.py", *(Path(str(m.__file__)) for m in modules)]
-    files += sorted((Path(str(model.__file__)).parent / "layers").glob("*.py"))
+    networks = Path(str(model.__file__))
+    files = [networks, Path(str(module.__file__)), *sorted((networks.parent / "layers").glob("*.py"))]
+    files += [Path(__file__).parents[1] / name for name in CODE]
     code = sha256("".join(sha256(path.read_bytes()) for path in files).encode())
     given = {f"train.{name}": value for name, value in dataclasses.asdict(params).items()}
     if params.start_from:
