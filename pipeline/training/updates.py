@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pipeline.training.launch import converted
+from pipeline.training.norms import share_norms
 from pipeline.training.params import Params
 from pipeline.training.together import average, flat, spread
 
@@ -42,7 +43,7 @@ class Updates:
 
     def __init__(self, fabric: Fabric, network: nn.Module, params: Params):
         self.fabric, self.params, precision = fabric, params, fabric.strategy.precision
-        self.network = precision.convert_module(network).to(fabric.device)
+        self.network = share_norms(precision.convert_module(network).to(fabric.device), fabric.device)
         self.losses = cast(Callable[[dict[str, Any], str], Losses], network.losses)
         parts: dict[str, dict[str, Any]] = network.parts()  # type: ignore[operator]
         # Fused ones can be told on the device to do nothing, and are several times as fast on a CPU.
