@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -589,18 +590,23 @@ def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.M
         run(monkeypatch)
 
 
+@pytest.mark.long
 def test_processes_train_together(project: Path) -> None:
-    """Two processes share batches and validation, and end with one network; no DVC, no mesh library is loaded."""
+    """Two share batches and validation, here of 2 and 1 views, and end alike; no DVC, no mesh library is loaded."""
+    configure(samples=160, validation_views=3)
+    sections = json.loads(Path("params.yaml").read_text())
+    sections["dataset"]["categories"] = [SYNSETS[0]]
+    Path("params.yaml").write_text(json.dumps(sections))
+    write_boxes(project / "data/shards", counts={"val": 1})
     script = project / "two.py"
     script.write_text(
         "import sys; sys.modules['dvclive'] = None\n"
         "import torch\n"
-        "from lightning_fabric import Fabric\n"
         "from pipeline import train\n"
-        "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp')\n"
-        "fabric.launch()\n"
+        "from pipeline.training.launch import launch\n"
+        "fabric = launch('32-true')\n"
         "module, config = train.configured('tiny')\n"
-        f"trainer = train.Trainer(fabric, 'tiny', module, config, train.load('train', train.Params), {SYNSETS})\n"
+        f"trainer = train.Trainer(fabric, 'tiny', module, config, train.load('train', train.Params), {SYNSETS[:1]})\n"
         "trainer.train()\n"
         "weights = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])\n"
         "both = fabric.all_gather(weights)\n"
@@ -609,10 +615,69 @@ def test_processes_train_together(project: Path) -> None:
         "found = [name for name in unwanted if sys.modules.get(name)]\n"
         "sys.stdout.write(f'RANK {fabric.global_rank} loaded {found}\\n')\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], env=shared(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "RANK 0 loaded []" in done.stdout
     rows = curves()
     assert [row["samples"] for row in rows] == ["56", "112", "160"]
     assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
+    model, config, info = load_checkpoint(Path("data/checkpoints/tiny_last.pt"))
+    data = ShardDataset(Path("data/shards"), SYNSETS[:1], "val")
+    assert len(data) == 3
+    batch = make_batch(torch.utils.data.default_collate([data[i] for i in range(3)]), config.image_size, 16)
+    with torch.no_grad():
+        logits = model.predict(batch["images"])
+    truth = batch["occupancy"]
+    assert iou(logits > 0, truth.bool()).mean().item() == pytest.approx(info["val_iou"])
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth).item()
+    assert entropy == pytest.approx(info["val_bce"], rel=1e-5)
+
+
+def shared() -> dict[str, str]:
+    """The environment of two processes that train together."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ONEVIEW_DEVICES": "2"}
+
+
+@pytest.mark.long
+def test_two_processes_end_together_and_the_run_goes_on(project: Path) -> None:
+    """The second is killed, then the first, then that is told to end; the undisturbed run is one under torchrun."""
+    configure(samples=480, validations=60, **EXTRAS)
+    script = project / "quiet.py"  # without DVCLive
+    script.write_text("import sys; sys.modules['dvclive'] = None\nfrom pipeline import train\ntrain.main('tiny')\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(torchrun, env=shared(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    undisturbed, rows = torch.load("data/checkpoints/tiny.pt", weights_only=True), curves()
+    point = project / "data/cache/train/tiny.pt"
+    point.unlink()
+    remove_outputs()
+    steps = [0]
+    for victim, how in ((1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM)):
+        first = subprocess.Popen([sys.executable, str(script)], env=shared(), stderr=subprocess.DEVNULL)
+        before, deadline = point.stat().st_mtime_ns if steps[-1] else 0, time.monotonic() + 120
+        while not (point.exists() and point.stat().st_mtime_ns > before):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        second = children(first.pid)[0]
+        os.kill(second if victim else first.pid, how)
+        assert first.wait(60) in ((75,) if how == signal.SIGTERM else (-signal.SIGKILL, 1))
+        while Path(f"/proc/{second}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        steps.append(torch.load(point, weights_only=True)["state"]["step"])
+    assert 0 < steps[1] < steps[2] < steps[3] < 60
+    done = subprocess.run([sys.executable, str(script)], env=shared(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_same(torch.load("data/checkpoints/tiny.pt", weights_only=True), undisturbed)
+    assert curves() == rows
+
+
+def children(process: int) -> list[int]:
+    """The running Python processes that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"quiet.py" in (stat.parent / "cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+    return found

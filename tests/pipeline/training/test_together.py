@@ -20,6 +20,7 @@ from tests.imports import ROOT
 from tests.pipeline.training.test_params import PARAMS
 from tests.systems import CONFIGS, batch, quiet
 
+pytestmark = pytest.mark.long
 STEPS, SIZE = 3, 8
 CHANGES: dict[str, Any] = {"lr": 0.001, "clip_norm": 0.5}
 
@@ -83,8 +84,8 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     one = trained(name, "32-true", 0, 1)
     for found in (rank[name] for rank in two):
         for what in ("losses", "norms"):
-            for ours, expected in zip(found[what], one[what], strict=True):
-                assert ours == pytest.approx(expected, rel=2e-3)
+            for step in range(STEPS):  # roundings grow, as AdamW makes as much of the smallest gradients
+                assert found[what][step] == pytest.approx(one[what][step], rel=2e-3 if step else 1e-4)
         for key, value in one["buffers"].items():
             assert torch.allclose(found["buffers"][key], value, rtol=1e-2, atol=1e-3), key
     a, b = (rank[name]["weights"] for rank in two)
