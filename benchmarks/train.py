@@ -256,7 +256,7 @@ def matrix_rate(kind: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.train", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=SHARDS, help="folder of the shards")
     parser.add_argument("--seconds", type=float, default=240, help="no entry begins after so many")
     parser.add_argument("--row-seconds", type=float, default=MEASURED, help="a row is timed for so many")
