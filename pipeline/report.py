@@ -3,9 +3,10 @@
     python -m pipeline.report r3d
 
 Reads what `metrics` and `baselines` wrote: data/views/<system>.csv, and data/scores/<name>/ of the system, its
-retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, the checkpoint and the shards. Writes
-data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the reconstruction and what
-`nearest_image` answers; and `index.html`, a page that holds it all.
+retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, data/snapshots/<system>.npz, the checkpoint
+and the shards. Writes data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the
+reconstruction and what `nearest_image` answers; `training.png`, how the predictions of a few validation models changed;
+and `index.html`, a page that holds it all.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from model import maps
 from pipeline.metrics import VIEWS
 from pipeline.pages.charts import charts
 from pipeline.pages.page import OTHERS, Line, Results, page
-from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots
+from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots, strip
 from pipeline.runtime.files import atomic_folder
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
@@ -42,10 +44,13 @@ from pipeline.shards.batches import grids, make_batch, unpack_bits
 from pipeline.shards.layout import SHARDS, ShardDataset
 from pipeline.shards.views import prepare
 from pipeline.sources.categories import category
+from pipeline.training import snapshots
 from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
 from pipeline.training.curves import CURVES
+from pipeline.training.snapshots import SNAPSHOTS
 
 REPORT = Path("data/report")
+MOMENTS = 5  # of the training that are shown, the first and the last validation among them
 Sample = dict[str, str]  # a row of samples.csv
 Key = tuple[str, ...]  # synset, model id, view
 
@@ -100,9 +105,12 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     results = Results(system, shown, figures, lines, closer(samples[system], samples["nearest_image"], shown[0]))
     sweep = SCORES / system / "thresholds.csv"
     graphs = charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views))
-    with atomic_folder(REPORT / system, "contact_sheet.png", "index.html") as temporary:
+    shots = course(system, ShardDataset(SHARDS, categories, "val"))
+    with atomic_folder(REPORT / system, "contact_sheet.png", "training.png", "index.html") as temporary:
         contact_sheet(rows).save(temporary / "contact_sheet.png", optimize=True)
-        text = page(results, (temporary / "contact_sheet.png").read_bytes(), graphs)
+        shots.save(temporary / "training.png", optimize=True)
+        sheets = [(temporary / name).read_bytes() for name in ("contact_sheet.png", "training.png")]
+        text = page(results, sheets[0], graphs, sheets[1])
         (temporary / "index.html").write_text(text, encoding="utf-8")
     print(f"report {system}: {REPORT / system / 'index.html'}", flush=True)
 
@@ -168,6 +176,24 @@ def reconstructions(
         shape = prediction.surface(threshold) if cloud is None else dots(cloud)
         found.append((photo(raw), solid(batch["occupancy"]), shape))
     return found
+
+
+def course(system: str, val: ShardDataset) -> Image.Image:
+    """What was predicted of a few validation models at MOMENTS of the training; ValueError where that is not known."""
+    path = SNAPSHOTS / f"{system}.npz"
+    items, shots = snapshots.read(path)
+    if not shots or max(items) >= len(val):
+        raise ValueError(
+            f"{path}: expected predictions of the {len(val)} validation views, got {len(shots)} of {items}"
+        )
+    moments = sorted({round(place) for place in np.linspace(0, len(shots) - 1, MOMENTS)})
+    rows = []
+    for index, raw in enumerate(batches(val, items, 1)):
+        truth = solid(grids(raw["occupancy"], val.resolution).float())
+        shapes = [shots[moment][1][index] for moment in moments]
+        found = [s.surface(0.5) if s.points is None else dots(s.points) for s in shapes]
+        rows.append((photo(raw), truth, found))
+    return strip(rows, [f"{shots[moment][0]:,}" for moment in moments])
 
 
 def looked_up(train: ShardDataset, answers: Sequence[str]) -> list[Surface]:

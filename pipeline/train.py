@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 import model
@@ -39,24 +39,23 @@ from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
-from pipeline.training import checkpoints, memory, resume, stop, validation
+from pipeline.training import checkpoints, memory, resume, snapshots, stop, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
 from pipeline.training.launch import available, launch
 from pipeline.training.order import Batches
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
+from pipeline.training.snapshots import SNAPSHOTS
 from pipeline.training.start import start_from
 from pipeline.training.state import State
 from pipeline.training.stop import Stop
-from pipeline.training.together import alike, processes
+from pipeline.training.together import alike
 from pipeline.training.updates import Updates
 from pipeline.training.validation import COLLAPSED, validate
+from pipeline.training.watch import Watch
 
 KEEP_SECONDS = 60  # at most this much is lost when a run is killed
-READ_SECONDS = 1  # how often losses are read from the device, and the bar shows them
-READ_STEPS = 20  # the same of several processes, which have to do it at the same time
-PATIENCE = 50  # steps in a row that are not finite, before it is given up
 
 
 def main(system: str, fit: bool = False) -> None:
@@ -132,7 +131,8 @@ class Trainer:
             start_from(Path(params.start_from), self.network, (self.best, self.last, self.resume_point))
         self.updates = Updates(fabric, self.network, params)
         alike([*self.updates.values, *self.updates.averages])
-        self.kept, self.seen = time.monotonic(), 0.0
+        self.watch, self.kept = Watch(self.updates, params), time.monotonic()
+        self.shown = snapshots.fixed(len(self.data["val"].models), self.data["val"].groups)
 
     def train(self) -> tuple[dict[str, Any], bool]:
         """Trains from where a stopped run was to the end, or until SIGTERM.
@@ -145,17 +145,23 @@ class Trainer:
         done, total = state.step * params.batch_size, params.steps * params.batch_size
         bar = progress(f"train {system}", total, "sample", done, self.first)
         lack = memory.told(system, self.config, params.batch_size // self.fabric.world_size // params.accumulate)
-        with Curves(system, state.rows, self.first) as curves, bar, lack, Stop(self.fabric.device) as stopping:
-            for raw in self._loader("train"):
+        curves = Curves(system, state.rows, self.first, params.tensorboard)
+        self.watch.begin(state.step)
+        with curves, bar, lack, Stop(self.fabric.device) as stopping:
+            for raw in self.watch.over(self._loader("train")):
                 batch = self._batch(raw) | {"progress": state.step / params.steps}
                 losses = self.updates.step(batch, state.step, params.rate(state.step))
                 state.add(losses)
                 due, ends = params.validated(state.step), False
-                if due or self._reads():
-                    self._look(bar, losses)
+                if due or self.watch.due(state.step):
+                    curves.log(state.step * params.batch_size, self.watch.look(bar, state))
+                    if reason := self.watch.hopeless(state.step, losses):
+                        self._keep(True, failed=True)
+                        raise ValueError(reason)
                     ends = stopping.agreed()
                 if due:
                     curves.add(self._validate(bar))
+                    self.watch.begin(state.step)
                 self._keep(due or ends)
                 if ends and state.step < params.steps:
                     return state.best, False
@@ -169,24 +175,6 @@ class Trainer:
         if (count := memory.pieces(self.updates, share)) is None:
             raise ValueError(f"train.batch_size: not even {memory.described(self.config, 1)} at a time fits")
         print(f"train.accumulate: {count} fits, {memory.described(self.config, size // count)} at a time", flush=True)
-
-    def _reads(self) -> bool:
-        if processes() > 1:
-            return self.state.step % READ_STEPS == 0
-        return time.monotonic() - self.seen > READ_SECONDS
-
-    def _look(self, bar: tqdm, losses: dict[str, Tensor]) -> None:
-        """Shows how far the training is; ValueError where it has come to an end, as nothing is finite any more."""
-        self.seen, done = time.monotonic(), self.state.step * self.params.batch_size
-        bar.set_postfix({name: f"{mean:.4f}" for name, mean in self.state.means().items()}, refresh=False)
-        bar.update(done - bar.n)
-        if (count := int(self.updates.in_a_row)) >= PATIENCE:
-            self._keep(True, failed=True)
-            values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-            raise ValueError(
-                f"train: expected finite losses and gradients, had none in the {count} steps up to {self.state.step} "
-                f"({values}); run it again, with a lower train.lr or a train.clip_norm, to go on from the best weights"
-            )
 
     def _validate(self, bar: tqdm) -> dict[str, float]:
         """A row of the curves; these weights become the last checkpoint, and where they are the best so far, that."""
@@ -202,6 +190,10 @@ class Trainer:
         state.last = {**self.about, "samples": samples, **scores, "state": weights}
         if not state.best or validation.better(self.network.output, scores, state.best):
             state.best = state.last
+        if self.first:
+            few = self._batch(default_collate([self.data["val"][item] for item in self.shown]))
+            shapes = snapshots.taken(self.fabric, network, few["images"], params.best_threshold)
+            state.snapshots.append({"samples": samples, "shapes": shapes})
         self._publish()
         row = {"samples": samples, **state.means(), **scores, "lr": params.lr * params.rate(state.step - 1)}
         state.sums.clear()
@@ -212,6 +204,7 @@ class Trainer:
             for path, contents in ((self.best, self.state.best), (self.last, self.state.last)):
                 if contents:
                     checkpoints.save(path, contents)
+            snapshots.write(SNAPSHOTS / f"{self.about['system']}.npz", self.shown, self.state.snapshots)
 
     def _batch(self, raw: dict[str, Tensor]) -> dict[str, Any]:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)

@@ -101,6 +101,10 @@ src="data:image/png;base64,$sheet">
 competitor: it is told the truth, and bounds what looking up can reach by IoU.</p>
 <h2>Training</h2>
 <div class="panel">$charts</div>
+<p>The first views of four validation models, after so many training samples:</p>
+<div class="panel wide"><img alt="photo, true shape, and what was predicted in the course of the training"
+src="data:image/png;base64,$course">
+</div>
 <h2>All scores</h2>
 <p>Means over views with their 95 % interval; some are of fewer views.</p>
 <div class="panel"><table>
@@ -156,12 +160,13 @@ class Results:
         return self.lines[name][scope, score]["mean"]
 
 
-def page(results: Results, sheet: bytes, graphs: str) -> str:
+def page(results: Results, sheet: bytes, graphs: str, course: bytes) -> str:
     """The text of index.html.
 
     Args:
         sheet: the contact sheet, PNG.
         graphs: an <svg>.
+        course: predictions in the course of the training, PNG.
     """
     overall, first = results.figures["overall"], METRICS[results.shown[0]][0]
     scopes = [scope for scope in results.figures if scope != "overall"]
@@ -175,6 +180,7 @@ def page(results: Results, sheet: bytes, graphs: str) -> str:
         head=head(results.shown),
         table="\n".join(line(results, scope) for scope in [*scopes, "overall"]),
         charts=graphs,
+        course=base64.b64encode(course).decode(),
         scores="\n".join(all_scores(results)),
         definitions="\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in definitions(overall).items()),
     )

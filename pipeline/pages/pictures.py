@@ -69,6 +69,27 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, left: int
         draw.text((left + GAP, top + 10 + 21 * line + 2 * (line > 0)), text, ink, font(size))
 
 
+def strip(rows: list[tuple[np.ndarray, Surface, list[Surface]]], titles: list[str]) -> Image.Image:
+    """How predictions change: in a line each the photo, the true shape, and what was predicted by and by.
+
+    Args:
+        rows: photos (H, W) uint8 as large as CELL, true shapes, and as many predictions as there are `titles`.
+    """
+    width, height = CELL[0] + GAP, CELL[1] + GAP
+    sheet = Image.new("RGB", ((2 + len(titles)) * width, HEADER + len(rows) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, title in enumerate([*COLUMNS[:2], *titles]):
+        draw.text(((place + 0.5) * width, HEADER / 2), title, INK, font(17), anchor="mm")
+    for line, (photo, truth, predictions) in enumerate(rows):
+        rays, top = camera_rays(truth[0]), HEADER + line * height
+        draw.line((GAP // 2, top, sheet.width - GAP // 2, top), LINE)
+        coloured = [(truth, TRUE_COLOUR), *((prediction, PREDICTED_COLOUR) for prediction in predictions)]
+        pictures = [Image.fromarray(photo), *(shaded(surface, rays, colour) for surface, colour in coloured)]
+        for place, picture in enumerate(pictures):
+            sheet.paste(picture, (place * width + GAP // 2, top + GAP // 2))
+    return sheet
+
+
 def gallery(surfaces: list[Surface], captions: list[str]) -> Image.Image:
     """Surfaces, not all of them empty, in rows of ABREAST at one scale, each with its caption below."""
     rays = camera_rays(np.concatenate([vertices for vertices, _ in surfaces]))

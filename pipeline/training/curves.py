@@ -1,4 +1,7 @@
-"""Training curves: `data/curves/<system>.csv` for `dvc plots`, and the same rows to DVCLive where it is installed."""
+"""Training curves: `data/curves/<system>.csv` for `dvc plots`, and the same rows to DVCLive where it is installed.
+
+TensorBoard gets them where `train.tensorboard` asks for it, and what the log says: `data/tensorboard/<system>/`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from pipeline.runtime.files import atomic_write
 
-CURVES, LIVE = Path("data/curves"), Path("data/dvclive")
+CURVES, LIVE, BOARD = Path("data/curves"), Path("data/dvclive"), Path("data/tensorboard")
 SCORES = ("val_iou", "val_bce", "val_chamfer")  # of `validation.py`
 
 
@@ -20,11 +23,17 @@ class Curves:
         system: names the files.
         rows: of the part of the training that is already done; the list grows with the training.
         enabled: False in all processes but the first.
+        tensorboard: whether it gets them too.
+
+    Raises:
+        ValueError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, system: str, rows: list[dict[str, float]], enabled: bool = True):
+    def __init__(self, system: str, rows: list[dict[str, float]], enabled: bool = True, tensorboard: bool = False):
         self.system, self.rows, self.enabled = system, rows, enabled
         self.live: Any = None
+        last = int(rows[-1]["samples"]) if rows else -1
+        self.board = _tensorboard(BOARD / system, last + 1) if enabled and tensorboard else None
 
     def __enter__(self) -> Curves:
         if self.enabled:
@@ -39,6 +48,8 @@ class Curves:
     ) -> None:
         if self.live:
             self.live.end()
+        if self.board:
+            self.board.close()
 
     def add(self, row: dict[str, float]) -> None:
         """A row has `samples`, `lr`, those of SCORES that the system has, and whatever losses there were."""
@@ -46,6 +57,14 @@ class Curves:
         if self.enabled:
             self._write()
             self._show(row)
+            self.log(int(row["samples"]), row)
+
+    def log(self, samples: int, figures: dict[str, float]) -> None:
+        """Gives TensorBoard figures by name, after so many samples."""
+        if self.board:
+            for name, value in figures.items():
+                if name != "samples":
+                    self.board.add_scalar(name, value, samples)
 
     def _write(self) -> None:
         # Losses may come and go over a training: a column for each that ever was, empty where it was not.
@@ -76,3 +95,13 @@ def _dvclive(folder: Path) -> Any:
     except Exception as error:  # an extra must not stop a training; it fails in a git repository without a commit, say
         print(f"curves without DVCLive: {error}", flush=True)
         return None
+
+
+def _tensorboard(folder: Path, begin: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError(
+            "train.tensorboard: expected the package tensorboard, which is not installed; `pip install tensorboard`"
+        ) from error
+    return SummaryWriter(str(folder), purge_step=begin)  # what an earlier run showed from there on is not shown

@@ -34,6 +34,7 @@ class Params:
         ema: share of itself that an average of the weights keeps in a step (0.999, say), after a beginning in which it
             keeps less; what is validated and saved is this average then. 0: the weights themselves.
         start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
+        tensorboard: whether TensorBoard gets curves and log as well; it has to be installed.
     """
 
     seed: int
@@ -50,6 +51,7 @@ class Params:
     accumulate: int = 1
     ema: float = 0.0
     start_from: str = ""
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name, smallest in (

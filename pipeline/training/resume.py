@@ -53,7 +53,7 @@ def facts(
     files = [networks, Path(str(module.__file__)), *sorted((networks.parent / "layers").glob("*.py"))]
     files += [Path(__file__).parents[1] / name for name in CODE]
     code = sha256("".join(sha256(path.read_bytes()) for path in files).encode())
-    given = {f"train.{name}": value for name, value in dataclasses.asdict(params).items()}
+    given = {f"train.{name}": value for name, value in dataclasses.asdict(params).items() if name != "tensorboard"}
     if params.start_from:
         given["train.start_from"] = sha256(Path(params.start_from).read_bytes())
     return given | {

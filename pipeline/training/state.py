@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.training.snapshots import Snapshot
+
 
 @dataclass
 class State:
@@ -17,6 +19,7 @@ class State:
         step: steps done.
         best, last: the checkpoints of the validation that gave the best scores so far, and of the last one.
         rows: of the curves.
+        snapshots: one a validation (`snapshots.py`).
         sums: names of losses that came together -> (2, n) float64, of each the sum of its finite values since the last
             row, and their count. They stay on the device until they are read.
     """
@@ -25,6 +28,7 @@ class State:
     best: dict[str, Any] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     sums: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
 
     def add(self, losses: dict[str, Tensor]) -> None:

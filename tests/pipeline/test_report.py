@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from lightning_fabric import Fabric
 from PIL import Image
 
 from pipeline.baselines import Baselines
@@ -20,6 +21,8 @@ from pipeline.pages.page import GROUPS, Results, all_scores, line, tiles, verdic
 from pipeline.report import Params, choose, closer, headline, looked_up, read_samples, report
 from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
+from pipeline.training import snapshots
+from pipeline.training.checkpoints import load_checkpoint
 from tests.constant_system import write_checkpoint
 from tests.samples import SYNSETS, write_boxes
 
@@ -60,6 +63,10 @@ def scored(answer: torch.Tensor, output: str = "occupancy", views: int = 1, curv
     write_checkpoint(Path("data/checkpoints/s.pt"), answer, output, views)
     Path("data/curves").mkdir(exist_ok=True)
     Path("data/curves/s.csv").write_text(curves)
+    network, _, _ = load_checkpoint(Path("data/checkpoints/s.pt"))
+    shapes = snapshots.taken(Fabric(accelerator="cpu", devices=1), network, torch.zeros(4, 1, 1, 12, 16), 0.5)
+    taken = [{"samples": samples, "shapes": shapes} for samples in (100, 200)]
+    snapshots.write(Path("data/snapshots/s.npz"), [0, 3, 6, 9], taken)
     Evaluation("s", SETTINGS, SYNSETS).write()
 
 

@@ -22,7 +22,7 @@ from pipeline import train
 from pipeline.scoring.distances import iou
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import ShardDataset, split_sha256
-from pipeline.training import resume
+from pipeline.training import resume, watch
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.params import Params
 from pipeline.training.updates import Updates
@@ -230,7 +230,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int, how: Callable[[], None
 
 def remove_outputs() -> None:
     """As DVC does before it runs a stage."""
-    for output in ("checkpoints", "curves"):
+    for output in ("checkpoints", "curves", "snapshots"):
         for path in Path("data", output).iterdir():
             path.unlink()
 
@@ -287,7 +287,7 @@ def test_a_run_that_is_told_to_end_saves_and_goes_on(
     before = signal.getsignal(signal.SIGTERM)
     shutil.rmtree("data/cache")
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(train, "READ_SECONDS", 0)
+        patch.setattr(watch, "LOOK_SECONDS", 0)
         interrupt(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
         rerun(patch)
     assert ended.value.code == 75 and signal.getsignal(signal.SIGTERM) == before
@@ -444,8 +444,8 @@ def test_a_step_that_is_not_finite_is_left_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_losses_that_are_not_finite_any_more_stop_the_training_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "PATIENCE", 4)
-    monkeypatch.setattr(train, "READ_SECONDS", 0)
+    monkeypatch.setattr(watch, "PATIENCE", 4)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0)
     spoil(monkeypatch, range(2, 20))
     message = r"train: expected finite losses and gradients, had none in the 4 steps up to 6 \(voxels 0.\d+, kl nan\);"
     with pytest.raises(ValueError, match=message):
@@ -457,8 +457,8 @@ def test_losses_that_are_not_finite_any_more_stop_the_training_by_name(monkeypat
 def test_a_training_that_failed_goes_on_from_its_best_weights(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "PATIENCE", 4)
-    monkeypatch.setattr(train, "READ_SECONDS", 0)
+    monkeypatch.setattr(watch, "PATIENCE", 4)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0)
     with monkeypatch.context() as patch:
         spoil(patch, range(9, 20))
         with pytest.raises(ValueError, match="had none in the 4 steps up to 13"):

@@ -4,6 +4,8 @@ import csv
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -57,3 +59,39 @@ def test_dvclive_gets_the_same_rows() -> None:
     assert found == [(16, 0.1), (32, 0.2)]
     assert json.loads(Path("data/dvclive/r3d/metrics.json").read_text())["voxels"] == 0.25
     assert not Path("dvc.yaml").exists()
+
+
+class Board:
+    """What TensorBoard is told."""
+
+    def __init__(self, folder: str, purge_step: int):
+        self.folder, self.begin, self.closed = folder, purge_step, False
+        self.scalars: list[tuple[str, float, int]] = []
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.scalars.append((name, value, step))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_tensorboard_gets_rows_and_log_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dvclive", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Board))
+    with Curves("r3d", [FIRST], tensorboard=True) as curves:
+        board: Any = curves.board
+        curves.log(20, {"waiting": 0.25})
+        curves.add(SECOND)
+    assert (board.folder, board.begin, board.closed) == ("data/tensorboard/r3d", 17, True)
+    rest = [(name, value, 32) for name, value in SECOND.items() if name != "samples"]
+    assert board.scalars == [("waiting", 0.25, 20), *rest]
+    with Curves("r3d", []) as curves:
+        curves.log(20, {"waiting": 0.25})
+        assert curves.board is None
+    assert Curves("r3d", [], enabled=False, tensorboard=True).board is None
+
+
+def test_tensorboard_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match="train.tensorboard: expected the package tensorboard, which is not installed"):
+        Curves("r3d", [], tensorboard=True)

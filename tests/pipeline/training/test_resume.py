@@ -9,7 +9,7 @@ HARMLESS = {
     f"pipeline/{name}"
     for name in """
     training/checkpoints.py training/curves.py training/memory.py training/origin.py training/resume.py
-    training/start.py training/stop.py shards/layout.py shards/chunks.py
+    training/snapshots.py training/start.py training/stop.py training/watch.py shards/layout.py shards/chunks.py
     """.split()
 }
 
