@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip("trimesh")
+pytest.importorskip("pytorch3d")
+
 import trimesh
 from pytorch3d.renderer import MeshRasterizer, MeshRendererWithFragments, RasterizationSettings
 from pytorch3d.renderer.mesh.rasterizer import Fragments
