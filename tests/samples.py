@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from pipeline.shards import layout
@@ -57,3 +61,13 @@ def write_boxes(root: Path, resolution: int = 16, counts: dict[str, int] = SPLIT
             path = root / synset / f"{split}-000.h5"
             layout.write(path, iter(samples), count, synset, split, f"{synset}{split}{seed}{resolution}")
     return root
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """A shard to write to, its checksums renewed when the block ends."""
+    with h5py.File(path, "r+") as file:
+        yield file
+        for name, sums in file[layout.CHECKSUMS].items():
+            rows = file[name][:].reshape(sums.size, *file[name].shape[sums.ndim :])
+            sums[...] = np.array([zlib.crc32(row.tobytes()) for row in rows], np.uint32).reshape(sums.shape)

@@ -14,7 +14,7 @@ from pipeline.scoring import scorer
 from pipeline.scoring.figures import facts, read_figures
 from pipeline.scoring.neighbours import packed_grids
 from pipeline.shards.layout import ShardDataset
-from tests.samples import SPLITS, SYNSETS, write_boxes
+from tests.samples import SPLITS, SYNSETS, opened, write_boxes
 
 PARAMS = Params(seed=0, points=300, matched=20, views=12, batch_size=8)
 NAMES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")
@@ -43,13 +43,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def copy_model(source: Path, row: int, target: Path, place: int) -> None:
-    with h5py.File(source) as a, h5py.File(target, "r+") as b:
+    with h5py.File(source) as a, opened(target) as b:
         for name in ("views", "masks", "occupancy", "points"):
             b[name][place] = a[name][row]
 
 
 def draw(path: Path, model: int, view: int, picture: np.ndarray) -> None:
-    with h5py.File(path, "r+") as file:
+    with opened(path) as file:
         file["views"][model, view], file["masks"][model, view] = picture, 255
 
 

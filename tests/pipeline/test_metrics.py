@@ -23,7 +23,7 @@ from pipeline.scoring.scorer import BRIEF
 from pipeline.scoring.statistics import intervals
 from pipeline.shards.layout import ShardDataset, split_sha256
 from tests.constant_system import write_checkpoint
-from tests.samples import SPLITS, SYNSETS, write_boxes
+from tests.samples import SPLITS, SYNSETS, opened, write_boxes
 
 PARAMS = Params(seed=0, points=500, matched=50, views=12, batch_size=4)
 R, VIEWS, CHECKPOINT = 16, 3, Path("data/checkpoints/s.pt")
@@ -316,7 +316,7 @@ def test_retrieval_answers_with_the_shape_of_the_nearest_view(project, resolutio
     """At the shards' resolution, whatever that of the system; its features are the pictures themselves."""
     noise = np.random.default_rng(0).integers(0, 256, (48, 64))
     for path, model, view in ((f"{SYNSETS[1]}/train", 4, 2), (f"{SYNSETS[0]}/test", 2, 1)):
-        with h5py.File(f"data/shards/{path}-000.h5", "r+") as file:
+        with opened(Path(f"data/shards/{path}-000.h5")) as file:
             file["views"][model, view], file["masks"][model, view] = noise, 255
     score(torch.full((resolution,) * 3, 0.9))
     rows = table("data/scores/s_retrieval/samples.csv")

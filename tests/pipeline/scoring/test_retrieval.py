@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,7 +12,7 @@ from pipeline.scoring.neighbours import packed_grids
 from pipeline.scoring.retrieval import lookups, nearest_models
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import ShardDataset
-from tests.samples import SYNSETS, write_boxes
+from tests.samples import SYNSETS, opened, write_boxes
 
 SIZE, R, VIEWS = (12, 16), 16, 3
 
@@ -34,7 +33,7 @@ def splits(root: Path) -> tuple[ShardDataset, ShardDataset]:
 
 def draw(path: Path, model: int, view: int, seed: int) -> None:
     """Noise in the place of a view."""
-    with h5py.File(path, "r+") as file:
+    with opened(path) as file:
         file["views"][model, view] = np.random.default_rng(seed).integers(0, 256, file["views"].shape[2:])
         file["masks"][model, view] = 255
 
