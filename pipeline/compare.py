@@ -30,6 +30,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import csv
 import io
 import math
+import re
 import shutil
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from pipeline.sources.categories import category
 BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
 KEY = ("synset", "model_id", "view")
 OLD = Path("data/old")
-PLACES = [OLD.parent / name for name in ("curves", "metrics", "report", "scores", "views")]  # by the name of a system
+PLACES = [OLD.parent / name for name in "curves metrics report scores snapshots views".split()]  # by a system's name
 Rows = dict[tuple[str, ...], dict[str, str]]  # of a samples.csv, by KEY
 
 
@@ -96,7 +97,8 @@ def compare(systems: Sequence[str]) -> None:
 
 def put_away(names: Container[str]) -> None:
     """Moves what is of no selected system, nor of another of the names, to data/old, out of tables, plots and pages."""
-    old = [path for place in PLACES for path in sorted(place.glob("[!.]*")) if path.name.split(".csv")[0] not in names]
+    found = [path for place in PLACES for path in sorted(place.glob("[!.]*"))]
+    old = [path for path in found if re.sub(r"\.(csv|npz)$", "", path.name) not in names]
     for path in old:
         with atomic_write(OLD / path.relative_to(OLD.parent)) as temporary:
             shutil.move(path, temporary)

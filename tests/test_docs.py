@@ -65,7 +65,21 @@ def called(*program: str) -> list[Any]:
 
 
 def test_every_command_is_one_that_a_test_knows() -> None:
-    known = {"make", "dvc", "python", "dask", "git", "cd", "source", "cat", "sort", "head", "xdg-open"}
+    known = {
+        "make",
+        "dvc",
+        "python",
+        "torchrun",
+        "dask",
+        "git",
+        "cd",
+        "cp",
+        "source",
+        "cat",
+        "sort",
+        "head",
+        "xdg-open",
+    }
     assert {command[0] for text in PAGES.values() for command in commands(text)} <= known
 
 
@@ -110,6 +124,12 @@ def test_a_module_takes_the_arguments(
     with pytest.raises(SystemExit, match="^0$"):
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert "usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", called("torchrun"))
+def test_torchrun_takes_the_arguments(arguments: Command) -> None:
+    parsed = importlib.import_module("torch.distributed.run").parse_args(arguments)
+    assert parsed.module and parsed.training_script.replace(".", "/") + ".py" in FILES
 
 
 @pytest.mark.parametrize("arguments", called("dvc"))
@@ -174,7 +194,7 @@ def there(name: str) -> bool:
 
 def outs() -> list[str]:
     """All that stages make, `*` for what they are repeated for, and what they keep for themselves."""
-    made = ["data/cache", "data/dvclive", "data/old"]
+    made = ["data/cache", "data/dvclive", "data/old", "data/tensorboard"]
     for stage in STAGES.values():
         stage = stage.get("do", stage)
         # An out with flags is a mapping of one key.
