@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 # Before torch is imported: small tensors gain nothing from more, tests run side by side, and sums come out alike.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a shell starts in the background ignores Ctrl-C, and so would all the processes that tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a test's first example may import torch. Derandomized: what failed once fails again.
 settings.register_profile("oneview", deadline=None, derandomize=True)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["catalog", "render", "voxelize"])
 def test_a_worker_costs_little_to_start(stage: str, tmp_path: Path) -> None:
     """A second and 350 MB are what importing torch takes; a tenth of both leaves room for a busy machine."""

@@ -260,6 +260,7 @@ def test_the_seed_decides_which_views_a_loss_sees() -> None:
     assert len({loss(seed) for seed in range(6)}) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("layers", "cell", "kernel"), EIGHT)
 def test_sixteen_shapes_are_learnt_by_heart(layers: str, cell: str, kernel: int) -> None:
     model = small(layers=layers, cell=cell, kernel=kernel, head="softmax" if kernel == 1 else "logit")

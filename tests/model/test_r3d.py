@@ -135,6 +135,7 @@ def test_without_attention_there_is_none() -> None:
     assert sum(isinstance(module, r3d.Attention) for module in small(attention="causal").modules()) == 2
 
 
+@pytest.mark.long
 def test_sixteen_shapes_are_learnt_by_heart() -> None:
     changes = {"latent": 16, "generator_channels": (32, 16, 8), "dropout": 0.0, "attention_dropout": 0.0}
     model, data = small(image_size=(12, 16), kl_weight=None, **changes), boxes(16)
@@ -294,6 +295,7 @@ def test_the_discriminator_judges_what_was_reconstructed_in_one_pass() -> None:
     assert torch.equal(real[:, 0], data["occupancy"]) and torch.equal(generated, deceiving)
 
 
+@pytest.mark.long
 def test_the_loss_falls_on_one_batch() -> None:
     found = learn(small(), "reconstruction", batch(progress=0.0), steps=150, lr=3e-3)
     assert found[-1]["voxels"] < 0.5 * found[0]["voxels"]

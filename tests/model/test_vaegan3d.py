@@ -187,6 +187,7 @@ def test_the_discriminator_learns_to_tell_real_from_generated() -> None:
     assert model.accuracy == 1
 
 
+@pytest.mark.long
 def test_sixteen_shapes_are_learnt_by_heart() -> None:
     model, data = small(image_size=IMAGE_SIZE, latent=16, channels=(32, 16), kl_weight=0.0), boxes(16)
     overfit(model, data, steps=100, lr=6e-3)

@@ -86,6 +86,7 @@ def test_the_loss_by_hand() -> None:
     assert model.losses(batch, "reconstruction")["field"].item() == pytest.approx(expected, 1e-4)
 
 
+@pytest.mark.long
 def test_sixteen_samples_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
     model, batch = Model(Config(**ENCODER, resolution=16, hidden=(128, 128, 64), points=400)), boxes(16)

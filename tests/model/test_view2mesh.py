@@ -109,6 +109,7 @@ def test_predicted_vertices_stay_in_the_unit_cube() -> None:
     assert torch.equal(faces, icosphere(1)[1])
 
 
+@pytest.mark.long
 def test_sixteen_samples_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
     model, batch = Model(Config(**ENCODER, hidden=(128, 256), level=3, points=300)), boxes(16)

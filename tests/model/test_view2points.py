@@ -37,6 +37,7 @@ def test_the_loss_is_that_of_scipy() -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.long
 def test_sixteen_samples_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
     model, batch = Model(Config(**ENCODER, hidden=(128, 256), points=300)), boxes(16)

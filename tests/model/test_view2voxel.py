@@ -38,6 +38,7 @@ def test_the_loss_by_hand() -> None:
     assert model.losses(batch, "reconstruction")["voxels"].item() == pytest.approx(expected, 1e-4)
 
 
+@pytest.mark.long
 def test_sixteen_samples_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
     model, batch = Model(Config(**ENCODER, resolution=16)), boxes(16)

@@ -251,6 +251,7 @@ def test_intervals_are_those_of_the_rows(project):
     assert overall["iou_without_leaks"] == pytest.approx(np.mean(kept), abs=5.1e-5)
 
 
+@pytest.mark.long
 def test_workers_change_nothing(with_scipy, monkeypatch):
     write_shards({"train": 2, "val": 1, "test": 1})
     results = []
@@ -344,6 +345,7 @@ def test_params_refuse_none(name):
         Params(**values | {name: 0})
 
 
+@pytest.mark.long
 def test_scores_need_no_library_of_other_stages(project):
     """Both stages run where only torch, lightning, h5py, numpy, pyyaml, joblib and tqdm are."""
     code = """

@@ -116,6 +116,7 @@ def drawn(column: int) -> np.ndarray:
     return sheet[top : top + pictures.CELL[1], left : left + pictures.CELL[0]]
 
 
+@pytest.mark.long
 def test_the_report_is_a_sheet_and_a_page(project: Path) -> None:
     report("s", Params(rows=2), SYNSETS)
     sheet = Image.open("data/report/s/contact_sheet.png")
@@ -152,6 +153,7 @@ def test_a_mesh_is_shown_as_it_is(project: Path) -> None:
     assert (orange[..., 0] - orange[..., 2] > 30).mean() > 0.1
 
 
+@pytest.mark.long
 def test_the_report_is_the_same_when_made_again(project: Path) -> None:
     contents = []
     for _ in range(2):

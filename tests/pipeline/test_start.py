@@ -49,6 +49,7 @@ def test_modules_import_what_they_use(module: str, expected: set[str]) -> None:
 TRAVEL = "import sys; from pathlib import Path; from tests.road import travel; travel(Path(sys.argv[1]), *sys.argv[2:])"
 
 
+@pytest.mark.long
 def test_stages_that_find_every_record_import_nothing_to_make_one(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "raw", {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(12)})
     assert "torch" in imported(TRAVEL, str(root), CHAIR, folder=tmp_path)

@@ -178,6 +178,7 @@ def test_it_is_validated_on_the_first_views_of_a_model(monkeypatch: pytest.Monke
     assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(found["val_iou"])
 
 
+@pytest.mark.long
 def test_overfits_16_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole loop, all three losses included, can learn what it is shown."""
     # Eight shapes in two views make 16 samples; the very same are the validation split.
@@ -195,6 +196,7 @@ def two_views(root: Path, synsets: Any, split: str, *options: Any) -> Any:
     return data
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = run(monkeypatch), run(monkeypatch)
     assert_same(first, second)
@@ -242,6 +244,7 @@ def give_up() -> None:
 EXTRAS: dict[str, Any] = {"clip_norm": 0.1, "ema": 0.9, "accumulate": 2}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "changes"), [(4, {}), (11, {}), (11, EXTRAS), (16, EXTRAS)])
 def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(
     step: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -262,6 +265,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(
     assert curves() == rows
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on_and_ends_as_if_undisturbed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(samples=800, validations=20, **EXTRAS)
     undisturbed = run(monkeypatch)
@@ -306,6 +310,7 @@ def test_a_training_that_ended_is_not_repeated(monkeypatch: pytest.MonkeyPatch) 
     assert curves() == rows and not done
 
 
+@pytest.mark.long
 def test_a_longer_training_goes_on_from_one_that_ended(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +332,7 @@ def test_a_longer_training_goes_on_from_one_that_ended(
     assert done == list(range(20))
 
 
+@pytest.mark.long
 def test_what_another_training_left_is_not_taken_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -361,6 +367,7 @@ def test_the_last_weights_are_kept_beside_the_best_and_both_say_where_they_come_
     load_checkpoint(Path("data/checkpoints/tiny_last.pt"))
 
 
+@pytest.mark.long
 def test_an_average_of_the_weights_is_validated_and_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     configure(ema=0.99, samples=400)
     found = run(monkeypatch)
@@ -573,6 +580,7 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(monkeypatch: pytes
         run(monkeypatch)
 
 
+@pytest.mark.long
 def test_a_damaged_resume_point_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     undisturbed, point = run(monkeypatch), resume.RESUME / "tiny.pt"
     whole = point.read_bytes()
@@ -590,6 +598,7 @@ def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.M
         run(monkeypatch)
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_processes_train_together(project: Path) -> None:
     """Two share batches and validation, here of 2 and 1 views, and end alike; no DVC, no mesh library is loaded."""

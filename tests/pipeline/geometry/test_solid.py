@@ -143,6 +143,7 @@ def everything(mesh: trimesh.Trimesh, rng: np.random.Generator) -> trimesh.Trime
     return flipped(doubled(holed(bottomless(mesh, rng), rng), rng), rng)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "least"), [(flipped, 1), (doubled, 1), (holed, 0.98), (bottomless, 0.98), (everything, 0.95)]
 )

@@ -105,6 +105,7 @@ def test_the_sheet_shows_the_photo_as_it_is():
     assert (sheet[top : top + CELL[1], :GAP] == 255).all()
 
 
+@pytest.mark.long
 def test_many_rows_are_set_in_two_columns() -> None:
     nothing = np.zeros((0, 3)), np.zeros((0, 3), int)
     cube = trimesh.creation.box((0.5, 0.5, 0.5))

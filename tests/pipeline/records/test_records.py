@@ -164,6 +164,7 @@ def measure_all(models: Sequence[records.Model], params: dict[str, str]) -> list
     return [measure(model, mesh, affine, params) for model, mesh, affine in models]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fails", ["-", "m1"])
 def test_models_made_together_are_as_made_one_by_one(
     project: Path, monkeypatch: pytest.MonkeyPatch, fails: str
@@ -188,6 +189,7 @@ def crash_all(models: Sequence[records.Model], params: dict[str, str]) -> list[r
     return measure_all(models, params)
 
 
+@pytest.mark.long
 def test_a_crash_among_models_made_together_costs_none_that_is_sound(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

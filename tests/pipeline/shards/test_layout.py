@@ -106,6 +106,7 @@ def test_split_hash_knows_models_and_nothing_else(tmp_path: Path) -> None:
     assert first.fingerprint != second.fingerprint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read_the_same_and_deliver_it_packed(tmp_path: Path, method: str) -> None:
     dataset = ShardDataset(write_boxes(tmp_path), SYNSETS, "train", targets=("occupancy", "points"))

@@ -21,6 +21,7 @@ from tests.pipeline.training.test_params import PARAMS
 from tests.systems import CONFIGS, batch, quiet
 
 pytestmark = pytest.mark.long
+
 STEPS, SIZE = 3, 8
 CHANGES: dict[str, Any] = {"lr": 0.001, "clip_norm": 0.5}
 
