@@ -23,7 +23,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
 import model
@@ -41,15 +41,17 @@ from pipeline.runtime.files import sha256
 from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.scoring import clouds, distances, predictions
-from pipeline.shards import batches, views
+from pipeline.shards import batches, resident, views
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset
-from pipeline.training import checkpoints, order, updates, validation
+from pipeline.shards.resident import Resident, stored_bytes
+from pipeline.training import checkpoints, order, speed, updates, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
 from pipeline.training.launch import launch
 from pipeline.training.order import Batches
 from pipeline.training.params import Params
+from pipeline.training.speed import Recorded, hasten
 from pipeline.training.state import State
 from pipeline.training.updates import Updates
 from pipeline.training.validation import COLLAPSED, validate
@@ -115,7 +117,11 @@ class Trainer:
             split: ShardDataset(SHARDS, categories, split, views, sorted(wanted | {"occupancy"}))
             for split, views in together.items()
         }
+        self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))
         self.updates = Updates(fabric, self.network, params)
+        if self.choices.recorded:
+            self.updates.run = Recorded(self.updates.run, self.network.phases)
+        self.resident: dict[str, Resident] = {}
         self.checkpoint, self.resume_point = CHECKPOINTS / f"{system}.pt", RESUME / f"{system}.pt"
         self.key, self.kept, self.seen = self._key(module), time.monotonic(), 0.0
 
@@ -177,19 +183,23 @@ class Trainer:
     def _batch(self, raw: dict[str, Tensor]) -> dict[str, Any]:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
 
-    def _loader(self, split: str) -> DataLoader:
+    def _loader(self, split: str) -> Iterable[dict[str, Tensor]]:
         """Collated items of this process: of every step to come for `train`, its share of the views for `val`."""
         data, size = self.data[split], self.params.batch_size
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
-        given: dict[str, Any] = {"sampler": items[rank::processes], "batch_size": size // processes}
+        batches: Any = BatchSampler(items[rank::processes], size // processes, drop_last=False)
         if split == "train":
             steps = range(self.state.step, self.params.steps)
-            given = {"batch_sampler": Batches(len(data), size, steps, self.params.seed, rank, processes)}
+            batches = Batches(len(data), size, steps, self.params.seed, rank, processes)
+        on_cuda, count = self.fabric.device.type == "cuda", max(1, workers() // processes)
+        if self.choices.resident:
+            if split not in self.resident:
+                self.resident[split] = Resident(data, self.fabric.device, count)
+            return self.resident[split].batches(batches)
         # On a CPU the network itself needs every core.
-        on_cuda = self.fabric.device.type == "cuda"
-        count = max(1, min(8, workers() // processes)) if on_cuda else 0
-        return DataLoader(data, num_workers=count, pin_memory=on_cuda, **given)  # type: ignore[arg-type]
+        readers = min(8, count) if on_cuda else 0
+        return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=on_cuda)  # type: ignore[arg-type]
 
     def _keep(self, now: bool) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""
@@ -214,7 +224,7 @@ class Trainer:
         """Hash of all that decides what is trained."""
         networks = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "model"]
         scored = (clouds, distances, isosurface, predictions, surfaces, validation)
-        modules = (module, *networks, batches, order, *scored, updates, views, sys.modules[__name__])
+        modules = (module, *networks, batches, order, resident, *scored, speed, updates, views, sys.modules[__name__])
         code = [Path(str(m.__file__)) for m in modules]
         data = {split: dataset.fingerprint for split, dataset in self.data.items()}
         machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]

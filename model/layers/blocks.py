@@ -69,8 +69,8 @@ def downwards(channels: tuple[int, ...]) -> list[nn.Module]:
 class Halving(nn.Conv3d):
     """A convolution of kernel 4, stride 2 and padding 1, without bias, for few input channels (C) and even sizes.
 
-    On CUDA it is worked out as one of kernel 3 from 8 C channels, the cells of cubes of two put one after the other: the
-    same sums in a third of the time on an H100. On a CPU it would be no faster.
+    On CUDA it is worked out as one of kernel 3 from 8 C channels, the cells of cubes of two put one after the other:
+    the same sums in a third of the time on an H100. On a CPU it would be no faster.
     """
 
     taps: Tensor

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 # Not among them: 16-true, whose weights lose most steps and whose gradients nothing scales, and transformer-engine,
 # which knows no convolutions.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+SPEEDS = ("auto", "plain")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Params:
         validation_views: of each of its models, the first ones; all where there are fewer.
         best_threshold: probability above which a cell counts as full, for the choice of the best weights.
         clip_norm: longest gradient of a part of a system, longer ones are shortened to it; 0: as long as they are.
+        speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
+            leaves it at what PyTorch does by itself. On a CPU they are the same.
     """
 
     seed: int
@@ -41,6 +44,7 @@ class Params:
     validation_views: int
     best_threshold: float
     clip_norm: float = 0.0
+    speed: str = "auto"
 
     def __post_init__(self) -> None:
         for name, smallest in (
@@ -57,8 +61,9 @@ class Params:
         for name in ("lr_warmup", "best_threshold"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision}")
+        for name, choices in (("precision", PRECISIONS), ("speed", SPEEDS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)}")
 
     @property
     def steps(self) -> int:
