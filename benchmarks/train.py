@@ -52,7 +52,7 @@ from pipeline.shards.layout import SHARDS, ShardDataset
 from pipeline.shards.resident import Resident
 from pipeline.training.order import Batches
 from pipeline.training.params import Params
-from pipeline.training.speed import WARM_STEPS, Choices, Recorded, prepare
+from pipeline.training.speed import WARM_STEPS, Choices, prepare, repeat
 from pipeline.training.updates import Updates
 
 LIBRARIES = ("lightning", "numpy", "torch")
@@ -121,7 +121,7 @@ def rows(kind: str, alike: bool) -> dict[str, Row]:
 @contextmanager
 def layers_of_pytorch() -> Iterator[None]:
     """Convolutions of one channel, and nearest points, as PyTorch has them."""
-    instead = (
+    instead: tuple[tuple[Any, str, Any], ...] = (
         (Doubling, "forward", nn.ConvTranspose3d.forward),
         (Halving, "forward", nn.Conv3d.forward),
         (pointloss, "nearest", lambda a, b: torch.cdist(a, b).argmin(2)),
@@ -171,7 +171,7 @@ def trainers(network: nn.Module, row: Row, kind: str, params: Params) -> Step:
     fabric = Fabric(accelerator=kind, devices=1, precision=params.precision)  # type: ignore[arg-type]
     updates = Updates(fabric, network, params)
     if row.choices.recorded:
-        updates.run = Recorded(updates.run, network.phases)  # type: ignore[arg-type]
+        repeat(updates, network.phases)  # type: ignore[arg-type]
     return lambda batch, number: updates.step(batch, number, params.rate(number))
 
 

@@ -51,7 +51,7 @@ from pipeline.training.curves import Curves
 from pipeline.training.launch import launch
 from pipeline.training.order import Batches
 from pipeline.training.params import Params
-from pipeline.training.speed import Recorded, hasten
+from pipeline.training.speed import hasten, precision, repeat
 from pipeline.training.state import State
 from pipeline.training.updates import Updates
 from pipeline.training.validation import COLLAPSED, validate
@@ -65,7 +65,7 @@ PATIENCE = 50  # steps in a row that are not finite, before it is given up
 def main(system: str) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
-    trainer = Trainer(launch(params.precision), system, module, config, params, categories)
+    trainer = Trainer(launch(precision(params)), system, module, config, params, categories)
     best = trainer.train()
     if trainer.fabric.is_global_zero:
         name = validation.SCORES[trainer.network.output][0]
@@ -120,7 +120,7 @@ class Trainer:
         self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))
         self.updates = Updates(fabric, self.network, params)
         if self.choices.recorded:
-            self.updates.run = Recorded(self.updates.run, self.network.phases)
+            repeat(self.updates, self.network.phases)
         self.resident: dict[str, Resident] = {}
         self.checkpoint, self.resume_point = CHECKPOINTS / f"{system}.pt", RESUME / f"{system}.pt"
         self.key, self.kept, self.seen = self._key(module), time.monotonic(), 0.0

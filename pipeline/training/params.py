@@ -23,8 +23,9 @@ class Params:
         lr: learning rate of AdamW after the warm-up; a cosine takes it to 0. A part of a system may have its own.
         lr_warmup: share of the training in which the rate rises from 0.
         weight_decay: of AdamW.
-        precision: of Lightning Fabric, one of PRECISIONS: 32-true; bf16-mixed, or 16-mixed with scaled losses, where
-            only products of matrices are in half precision; bf16-true and 64-true, where weights are as well.
+        precision: auto, which is bf16-mixed on a CUDA device that has it, unless `speed` is plain, and else 32-true; or
+            of Lightning Fabric, one of PRECISIONS: 32-true; bf16-mixed, or 16-mixed with scaled losses, where only
+            products of matrices are in half precision; bf16-true and 64-true, where weights are as well.
         validations: how often the validation split is predicted, evenly spaced, at the end for the last time.
         validation_views: of each of its models, the first ones; all where there are fewer.
         best_threshold: probability above which a cell counts as full, for the choice of the best weights.
@@ -61,7 +62,7 @@ class Params:
         for name in ("lr_warmup", "best_threshold"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
-        for name, choices in (("precision", PRECISIONS), ("speed", SPEEDS)):
+        for name, choices in (("precision", ("auto", *PRECISIONS)), ("speed", SPEEDS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)}")
 

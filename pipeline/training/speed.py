@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pipeline.runtime.machine import device
 from pipeline.training.params import Params
+from pipeline.training.updates import Updates
 
 WARM_STEPS = 3  # steps of a kind before it is recorded: libraries choose their algorithms and get their memory in these
 LONG = 500  # steps that earn back the seconds in which convolutions are tried out and graphs are recorded
@@ -39,6 +42,14 @@ class Choices:
     resident: bool = False
 
 
+def precision(params: Params) -> str:
+    """Of Fabric's precisions the one that is asked for, or that `auto` stands for here."""
+    if params.precision != "auto":
+        return params.precision
+    fast = params.speed == "auto" and device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if fast else "32-true"
+
+
 def choose(network: nn.Module, params: Params, processes: int, data: int, free: int) -> tuple[Choices, str]:
     """What to do on CUDA devices.
 
@@ -58,13 +69,13 @@ def choose(network: nn.Module, params: Params, processes: int, data: int, free: 
     against = {
         f"fewer than {LONG} steps": not long,
         f"{processes} processes": processes > 1,
-        "a scaled loss": params.precision == "16-mixed",
+        "the loss is scaled": params.precision == "16-mixed",
         "steps of this system are not all alike": getattr(network, "phases", None) is None,
     }
     reason = next((words for words, holds in against.items() if holds), "")
     sizes = f"{data / 1e9:.1f} GB of {free / 1e9:.1f} free"
     told = [
-        "TF32 where it is float32, channels last",
+        f"{precision(params)}, TF32 where it is float32, channels last",
         f"convolutions {'tried out' if long else 'not tried out: ' + reason}",
         f"data in the device's memory: {sizes}" if resident else f"data from the disk: {sizes}, at most half is taken",
         f"no CUDA graph: {reason}" if reason else "steps from a CUDA graph",
@@ -102,6 +113,16 @@ def hasten(fabric: Fabric, network: nn.Module, params: Params, data: int) -> Cho
         print(words, flush=True)
     prepare(network, choices)
     return choices
+
+
+def repeat(updates: Updates, phases: tuple[float, ...]) -> None:
+    """Lets the steps of a training be recorded and repeated (`Recorded`)."""
+    for optimizer in updates.optimizers.values():
+        for group in optimizer.param_groups:
+            group["capturable"] = True
+    # Said of the steps before the recording.
+    warnings.filterwarnings("ignore", message=".*capturable=True.*")
+    updates.run = Recorded(updates.run, phases)
 
 
 class Recorded:
@@ -153,14 +174,15 @@ class Recorded:
 
     def _record(self, batch: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.batch = batch | {name: value.clone() for name, value in tensors.items()}
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph):
                 self.results = self.function(dict(self.batch))
         except RuntimeError as error:
             print(f"train.speed auto: no CUDA graph after all: {str(error).splitlines()[0]}", flush=True)
             self.failed = True
-            # A recording that breaks off leaves the generator as if it went on.
+            # A recording that breaks off leaves stream and generator as if it went on.
+            torch.cuda.set_stream(stream)
             torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(torch.Generator("cuda"))
         else:
             self.graph = graph

@@ -51,7 +51,6 @@ class Updates:
                 [group | {"full_lr": group.get("lr", params.lr), "lr": self._rate(0.0)}],
                 weight_decay=params.weight_decay,
                 fused=True,
-                capturable=fabric.device.type == "cuda",
             )
             for part, group in parts.items()
         }

@@ -19,6 +19,7 @@ from pipeline import train
 from pipeline.scoring.distances import iou
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import ShardDataset
+from pipeline.training import speed
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.updates import Updates
 from tests.samples import SYNSETS, write_boxes
@@ -386,3 +387,47 @@ def test_processes_train_together(project: Path) -> None:
     rows = curves()
     assert [row["samples"] for row in rows] == ["56", "112", "160"]
     assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
+
+
+@pytest.mark.cuda
+def test_a_gpu_learns_the_same_fast_and_plain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONEVIEW_DEVICE", "cuda")
+    monkeypatch.setattr(speed, "LONG", 1)
+    losses = []
+    for changes in ({"speed": "plain", "precision": "32-true"}, {"precision": "auto"}):
+        configure(samples=640, **changes)
+        found = run(monkeypatch)
+        assert found["state"]["generator.0.weight"].device.type == "cpu"
+        losses.append([float(row["voxels"]) for row in curves()])
+    plain, fast = losses
+    assert fast == pytest.approx(plain, rel=0.1) and fast[-1] < 0.8 * fast[0]
+    output = capsys.readouterr().out
+    assert "train.speed plain: nothing but what PyTorch does by itself" in output
+    assert "train.speed auto: bf16-mixed" in output and "steps from a CUDA graph" in output
+    assert "after all" not in output
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("last", [11, 16])  # before and after the game begins
+def test_a_stopped_run_goes_on_from_a_graph(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEVIEW_DEVICE", "cuda")
+    monkeypatch.setattr(speed, "LONG", 1)
+    configure(precision="auto")
+    undisturbed = run(monkeypatch)
+    configure(precision="bf16-mixed")  # the same under another name: nothing is taken up of the first run
+    original = Updates.step
+    monkeypatch.setattr(train, "KEEP_SECONDS", 0)
+
+    def stop(updates: Updates, batch: dict, number: int, rate: float) -> dict[str, torch.Tensor]:
+        if number == last:
+            raise KeyboardInterrupt
+        return original(updates, batch, number, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Updates, "step", stop)
+        run(monkeypatch)
+    again = run(monkeypatch)
+    for name, value in undisturbed["state"].items():
+        torch.testing.assert_close(again["state"][name], value, rtol=0.05, atol=1e-2)
