@@ -21,12 +21,18 @@ help:
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/ready ## make .venv with every dependency at its locked version
+	@[ -e .git ] || [ -e .dvc/config.local ] || {
+		echo "This is no git repository, so DVC is set to do without (only dvc exp needs one: git init, then delete" \
+			".dvc/config.local)."
+		$(IN_VENV) dvc config --local core.no_scm true
+	}
 
-demo: setup ## run the whole pipeline on the embedded data, show the metrics, say where the pictures are
+demo: setup ## run the whole pipeline on the embedded data, and say how good it is and where the page with all of it is
 	@$(IN_VENV) dvc repro
-	$(IN_VENV) dvc metrics show data/metrics/*/overall.json
-	printf '\nPictures:\n'
-	find data/report -name '*.png' -o -name '*.html' | sort | sed 's/^/  /'
+	echo
+	cat data/comparison/summary.txt
+	echo
+	printf 'The page with everything on it: %s\n' data/report/*/index.html
 
 test: setup ## run all tests; ARGS="-k render" goes to pytest
 	@$(TESTS) $(ARGS)
@@ -73,14 +79,15 @@ clean: ## remove .venv and caches; data/ stays
 			echo "System packages are missing. Install them, then try again: sudo apt-get install" $$missing >&2
 			exit 1
 		}
-		apt-get update || true
-		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing </dev/null
+		echo "Installing system packages:$$missing"
+		apt-get update -qq || true
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing </dev/null >/dev/null
 	fi
 	if [ ! -e $@ ]; then
-		echo "Setting up .venv (about 6 GB, once) with $$("$$python" --version)"
+		echo "Setting up .venv (about 6 GB, some minutes, once) with $$("$$python" --version)"
 		"$$python" -m venv --clear .venv
 	fi
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	.venv/bin/uv pip sync --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.lock
 	.venv/bin/python -c 'import open3d, torch, pytorch3d._C'
 	touch $@

@@ -34,7 +34,7 @@ from pipeline.geometry import meshes
 from pipeline.runtime.params import load
 from pipeline.shards import layout
 from pipeline.shards.chunks import Chunks
-from pipeline.shards.layout import PER_VIEW, Sample, ShardDataset
+from pipeline.shards.layout import CHECKSUMS, Sample, ShardDataset
 
 BATCH, WORKERS = 32, (0, 2)
 TARGETS = (("occupancy",), ("occupancy", "points"))
@@ -238,7 +238,7 @@ def storage(root: Path, rounds: int, count: int) -> dict[str, Any]:
         readers[f"{option}, h5py"] = partial(_read_h5py, [file[name] for name in STORED], places)
         if option != "lzf":
             readers[f"{option}, Chunks"] = partial(
-                _read_chunks, [Chunks(file[name], 2 if name in PER_VIEW else 1, stream) for name in STORED], places
+                _read_chunks, [Chunks(file[name], source[CHECKSUMS][name][:], stream) for name in STORED], places
             )
     seconds = in_turn(readers, rounds + 1)  # the first warms up
     table: dict[str, Any] = {}

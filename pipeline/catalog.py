@@ -51,7 +51,7 @@ from pipeline.records import records
 from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
-from pipeline.runtime.files import atomic_write, sha256, told
+from pipeline.runtime.files import atomic_folder, sha256, told
 from pipeline.runtime.params import Dataset, load
 from pipeline.sources import splits, tree
 from pipeline.sources.categories import NAMES, category, meant
@@ -100,8 +100,7 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     chosen = [model for model in found if model.ref.synset in synsets.values()]
     rows = [row(model, split) for model in chosen]
     _check_all(root.resolve(), [model.ref for model in chosen], rows)
-    with atomic_write(out) as temporary:
-        temporary.mkdir()
+    with atomic_folder(out, "*.csv") as temporary:
         for entry, synset in sorted(synsets.items()):
             table = [r for r in rows if r["synset"] == synset]
             listed = [r for r in table if r["status"] != "no_split"]

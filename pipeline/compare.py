@@ -12,6 +12,8 @@ must hold the same samples. Writes data/comparison/:
                 the share of the shapes on which a is better, and the number of shapes. Scopes are `overall`, the
                 categories by name, and `without_leaks`: shapes of which the training split has no near twin
 
+What systems have left that are no longer selected goes to data/old, but for their checkpoints.
+
 Intervals are of a bootstrap over shapes (`scoring/statistics.py`), and a shape is a mesh: models with the same mesh are
 one. Rows in which either of a pair lacks a metric are left out of that metric. Every scope has draws of its own, which
 all pairs share. `iou` is at each name's own resolution, that of baselines and retrievals at the shards': names of
@@ -28,14 +30,15 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import csv
 import io
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.runtime.files import atomic_write
+from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.runtime.params import selected_systems
 from pipeline.scoring.statistics import intervals, paired, per_shape
 from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, summary, write_csv
@@ -43,6 +46,8 @@ from pipeline.sources.categories import category
 
 BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
 KEY = ("synset", "model_id", "view")
+OLD = Path("data/old")
+PLACES = [OLD.parent / name for name in ("curves", "metrics", "report", "scores", "views")]  # by the name of a system
 Rows = dict[tuple[str, ...], dict[str, str]]  # of a samples.csv, by KEY
 
 
@@ -80,13 +85,23 @@ def compare(systems: Sequence[str]) -> None:
     pairs = differences(scores, [row["name"] for row in table])
     overall = {(row["a"], row["b"], row["metric"]): row for row in pairs if row["scope"] == "overall"}
     text = summary(table, overall)
-    with atomic_write(COMPARISON) as temporary:
-        temporary.mkdir()
+    with atomic_folder(COMPARISON, "*.csv", "table.md", "summary.txt") as temporary:
         (temporary / "summary.txt").write_text(text, encoding="utf-8")
         (temporary / "table.md").write_text(markdown(table, overall), encoding="utf-8")
         write_csv(temporary / "table.csv", table)
         write_csv(temporary / "pairs.csv", pairs)
     print(text, flush=True)
+    put_away(kinds)
+
+
+def put_away(names: Container[str]) -> None:
+    """Moves what is of no selected system, nor of another of the names, to data/old, out of tables, plots and pages."""
+    old = [path for place in PLACES for path in sorted(place.glob("[!.]*")) if path.name.split(".csv")[0] not in names]
+    for path in old:
+        with atomic_write(OLD / path.relative_to(OLD.parent)) as temporary:
+            shutil.move(path, temporary)
+    if old:
+        print(f"compare: no longer selected, now in {OLD}: {', '.join(dict.fromkeys(path.stem for path in old))}")
 
 
 def read_samples(name: str) -> Rows:

@@ -30,7 +30,7 @@ from pipeline import catalog
 from pipeline.records import records
 from pipeline.records.records import Archive, Entry, refuse_past
 from pipeline.runtime.command import progress
-from pipeline.runtime.files import atomic_write, sha256
+from pipeline.runtime.files import atomic_folder, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.shards import layout
 
@@ -63,9 +63,8 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
     with (
         Archive(records.RENDERS / f"{category}.zip") as renders,
         Archive(records.VOXELS / f"{category}.zip") as voxels,
-        atomic_write(out / category) as temporary,
+        atomic_folder(out / category, "*.h5", "status.csv") as temporary,
     ):
-        temporary.mkdir()
         statuses = [status(entry, renders, voxels) for entry in entries]
         refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {category}")
         packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]

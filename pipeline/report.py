@@ -31,7 +31,7 @@ from pipeline.metrics import VIEWS
 from pipeline.pages.charts import charts
 from pipeline.pages.page import OTHERS, Line, Results, page
 from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots
-from pipeline.runtime.files import atomic_write
+from pipeline.runtime.files import atomic_folder
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
 from pipeline.scoring.figures import read_figures
@@ -100,8 +100,7 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     results = Results(system, shown, figures, lines, closer(samples[system], samples["nearest_image"], shown[0]))
     sweep = SCORES / system / "thresholds.csv"
     graphs = charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views))
-    with atomic_write(REPORT / system) as temporary:
-        temporary.mkdir()
+    with atomic_folder(REPORT / system, "contact_sheet.png", "index.html") as temporary:
         contact_sheet(rows).save(temporary / "contact_sheet.png", optimize=True)
         text = page(results, (temporary / "contact_sheet.png").read_bytes(), graphs)
         (temporary / "index.html").write_text(text, encoding="utf-8")

@@ -3,24 +3,23 @@
     python -m pipeline.train r3d
 
 Reads `data/shards/` and, for the entry of `systems:`, its network in model/. Writes `data/checkpoints/<system>.pt`, the
-weights that did best in validation (`training/checkpoints.py` says what is in it), and `data/curves/<system>.csv`, a
-row a validation: samples seen, the mean of each training loss since the row before, the scores of
-`training/validation.py` and lr. DVCLive, where it is installed, gets the same rows.
+weights that did best in validation, and `<system>_last.pt` (`training/checkpoints.py` says what is in them); and
+`data/curves/<system>.csv`, a row a validation: samples seen, the mean of each training loss since the row before, the
+scores of `training/validation.py` and lr. DVCLive, where it is installed, gets the same rows.
 
 Order of the samples, noise and learning rate are functions of the seed and the step alone. A stopped run therefore
-needs little to go on where it was and to end with the weights of an undisturbed one: network, optimizers, step. They
-lie in `data/cache/train/<system>.pt`, and count only while parameters, data and code are the same.
+needs little to go on where it was and to end with the weights of an undisturbed one (`training/resume.py`).
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from pipeline.runtime.command import SYSTEM, run
+    from pipeline.runtime.command import SYSTEM, argument, run
 
-    run("pipeline.train", SYSTEM)
+    FIT = argument("--fit", "only find out which train.accumulate a GPU has the memory for", action="store_true")
+    run("pipeline.train", SYSTEM, FIT)
 
-import dataclasses
-import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -35,38 +34,44 @@ from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
 import model
-from pipeline.geometry import isosurface, surfaces
-from pipeline.runtime.command import progress
-from pipeline.runtime.files import sha256
+from pipeline.runtime.command import STOPPED, progress
 from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
-from pipeline.scoring import clouds, distances, predictions
-from pipeline.shards import batches, resident, views
 from pipeline.shards.batches import make_batch
-from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
 from pipeline.shards.resident import Resident, stored_bytes
-from pipeline.training import checkpoints, order, speed, updates, validation
+from pipeline.training import checkpoints, memory, resume, stop, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
-from pipeline.training.launch import launch
+from pipeline.training.launch import available, launch
 from pipeline.training.order import Batches
+from pipeline.training.origin import origin
 from pipeline.training.params import Params
 from pipeline.training.speed import hasten, precision, repeat
+from pipeline.training.start import start_from
 from pipeline.training.state import State
+from pipeline.training.stop import Stop
+from pipeline.training.together import alike, processes
 from pipeline.training.updates import Updates
 from pipeline.training.validation import COLLAPSED, validate
 
-RESUME = Path("data/cache/train")
 KEEP_SECONDS = 60  # at most this much is lost when a run is killed
 READ_SECONDS = 1  # how often losses are read from the device, and the bar shows them
+READ_STEPS = 20  # the same of several processes, which have to do it at the same time
 PATIENCE = 50  # steps in a row that are not finite, before it is given up
 
 
-def main(system: str) -> None:
+def main(system: str, fit: bool = False) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
-    trainer = Trainer(launch(precision(params)), system, module, config, params, categories)
-    best = trainer.train()
+    trainer = Trainer(launch(precision(params), alone=fit), system, module, config, params, categories)
+    if fit:
+        return trainer.fit()
+    best, whole = trainer.train()
+    if not whole:
+        if trainer.fabric.is_global_zero:
+            print(f"train {system}: {STOPPED}", flush=True)
+        sys.exit(stop.EXIT)
     if trainer.fabric.is_global_zero:
         name = validation.SCORES[trainer.network.output][0]
         print(f"{CHECKPOINTS / system}.pt: {name} {best[name]:.4f} at {best['samples']:,} samples")
@@ -94,18 +99,19 @@ class Trainer:
         categories: those to read, as dataset.categories names them.
 
     Raises:
-        ValueError: shards are missing or of another version, or the batch can't be shared among the processes.
+        ValueError: shards are missing or of another version, the batch can't be shared among processes and pieces, or
+            the checkpoint to start from does not fit.
     """
 
     def __init__(
         self, fabric: Fabric, system: str, module: ModuleType, config: Any, params: Params, categories: Sequence[str]
     ):
-        if params.batch_size % fabric.world_size:
+        if params.batch_size % (fabric.world_size * params.accumulate):
             raise ValueError(
-                f"train.batch_size: expected a multiple of the {fabric.world_size} processes, got {params.batch_size}"
+                f"train.batch_size: expected a multiple of {fabric.world_size} processes x {params.accumulate} "
+                f"(train.accumulate), got {params.batch_size}"
             )
         self.fabric, self.config, self.params, self.state = fabric, config, params, State()
-        self.about = checkpoints.describe(system, module, config)
         torch.manual_seed(params.seed)
         self.network = module.Model(config)
         wanted = {*self.network.targets, *model.maps(config)}
@@ -117,34 +123,63 @@ class Trainer:
             split: ShardDataset(SHARDS, categories, split, views, sorted(wanted | {"occupancy"}))
             for split, views in together.items()
         }
+        self.first = fabric.is_global_zero
+        models = {split: split_sha256(shards.models) for split, shards in self.data.items()}
+        self.about = checkpoints.describe(system, module, config) | origin(models)
+        fingerprints = {split: shards.fingerprint for split, shards in self.data.items()}
+        self.facts = resume.facts(module, self.about, params, fingerprints, fabric.device.type, fabric.world_size)
+        self.best, self.last = CHECKPOINTS / f"{system}.pt", CHECKPOINTS / f"{system}_last.pt"
+        self.resume_point = resume.RESUME / f"{system}.pt"
+        if params.start_from and self.first:
+            start_from(Path(params.start_from), self.network, (self.best, self.last, self.resume_point))
         self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))
         self.updates = Updates(fabric, self.network, params)
+        self.resident: dict[str, Resident] = {}
+        alike([*self.updates.values, *self.updates.averages])
+        self.kept, self.seen = time.monotonic(), 0.0
+
+    def train(self) -> tuple[dict[str, Any], bool]:
+        """Trains from where a stopped run was to the end, or until SIGTERM.
+
+        Returns:
+            The checkpoint that did best, and whether it came to the end.
+        """
+        self._go_on()
         if self.choices.recorded:
             repeat(self.updates, self.network.phases)
-        self.resident: dict[str, Resident] = {}
-        self.checkpoint, self.resume_point = CHECKPOINTS / f"{system}.pt", RESUME / f"{system}.pt"
-        self.key, self.kept, self.seen = self._key(module), time.monotonic(), 0.0
-
-    def train(self) -> dict[str, Any]:
-        """Trains to the end, from where a stopped run was. Returns the checkpoint that it wrote."""
-        self._go_on()
-        params, state, first, system = self.params, self.state, self.fabric.is_global_zero, self.about["system"]
+        params, state, system = self.params, self.state, self.about["system"]
         done, total = state.step * params.batch_size, params.steps * params.batch_size
-        bar = progress(f"train {system}", total, "sample", done, first)
-        with Curves(system, state.rows, first) as curves, bar:
+        bar = progress(f"train {system}", total, "sample", done, self.first)
+        lack = memory.told(system, self.config, params.batch_size // self.fabric.world_size // params.accumulate)
+        with Curves(system, state.rows, self.first) as curves, bar, lack, Stop(self.fabric.device) as stopping:
             for raw in self._loader("train"):
                 batch = self._batch(raw) | {"progress": state.step / params.steps}
                 losses = self.updates.step(batch, state.step, params.rate(state.step))
                 state.add(losses)
-                due = params.validated(state.step)
-                if due or time.monotonic() - self.seen > READ_SECONDS:
+                due, ends = params.validated(state.step), False
+                if due or self._reads():
                     self._look(bar, losses)
+                    ends = stopping.agreed()
                 if due:
                     curves.add(self._validate(bar))
-                self._keep(due)
-        if first:
-            self.resume_point.unlink(missing_ok=True)
-        return state.best
+                self._keep(due or ends)
+                if ends and state.step < params.steps:
+                    return state.best, False
+        return state.best, True
+
+    def fit(self) -> None:
+        """Prints which `accumulate` the memory of a GPU allows; ValueError where none does."""
+        size = self.params.batch_size // math.prod(available(self.fabric.device.type))
+        batch = next(map(self._batch, self._loader("train")))
+        share = {name: value[:size] for name, value in batch.items()}
+        if (count := memory.pieces(self.updates, share)) is None:
+            raise ValueError(f"train.batch_size: not even {memory.described(self.config, 1)} at a time fits")
+        print(f"train.accumulate: {count} fits, {memory.described(self.config, size // count)} at a time", flush=True)
+
+    def _reads(self) -> bool:
+        if processes() > 1:
+            return self.state.step % READ_STEPS == 0
+        return time.monotonic() - self.seen > READ_SECONDS
 
     def _look(self, bar: tqdm, losses: dict[str, Tensor]) -> None:
         """Shows how far the training is; ValueError where it has come to an end, as nothing is finite any more."""
@@ -152,33 +187,37 @@ class Trainer:
         bar.set_postfix({name: f"{mean:.4f}" for name, mean in self.state.means().items()}, refresh=False)
         bar.update(done - bar.n)
         if (count := int(self.updates.in_a_row)) >= PATIENCE:
+            self._keep(True, failed=True)
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             raise ValueError(
                 f"train: expected finite losses and gradients, had none in the {count} steps up to {self.state.step} "
-                f"({values}); a lower train.lr or a train.clip_norm may help"
+                f"({values}); run it again, with a lower train.lr or a train.clip_norm, to go on from the best weights"
             )
 
     def _validate(self, bar: tqdm) -> dict[str, float]:
-        """A row of the curves; where it is the best so far, these weights become the checkpoint."""
-        state, params = self.state, self.params
+        """A row of the curves; these weights become the last checkpoint, and where they are the best so far, that."""
+        state, params, network = self.state, self.params, self.updates.averaged
         shown = map(self._batch, self._loader("val"))
-        scores = validate(self.fabric, self.network, shown, params.best_threshold, self.config.resolution)
+        scores = validate(self.fabric, network, shown, params.best_threshold, self.config.resolution)
         variety, samples = scores.pop("variety"), state.step * params.batch_size
-        if self.fabric.is_global_zero:
+        if self.first:
             bar.write(f"{samples:,} samples: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
             if variety < COLLAPSED and state.step * 4 > params.steps:
                 bar.write(f"warning: predictions differ {variety:.1%} as much as the shapes do; the network collapsed")
+        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        state.last = {**self.about, "samples": samples, **scores, "state": weights}
         if not state.best or validation.better(self.network.output, scores, state.best):
-            weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-            state.best = {**self.about, "samples": samples, **scores, "state": weights}
-            self._publish()
+            state.best = state.last
+        self._publish()
         row = {"samples": samples, **state.means(), **scores, "lr": params.lr * params.rate(state.step - 1)}
         state.sums.clear()
         return row
 
     def _publish(self) -> None:
-        if self.fabric.is_global_zero and self.state.best:
-            checkpoints.save(self.checkpoint, self.state.best)
+        if self.first:
+            for path, contents in ((self.best, self.state.best), (self.last, self.state.last)):
+                if contents:
+                    checkpoints.save(path, contents)
 
     def _batch(self, raw: dict[str, Tensor]) -> dict[str, Any]:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
@@ -186,47 +225,36 @@ class Trainer:
     def _loader(self, split: str) -> Iterable[dict[str, Tensor]]:
         """Collated items of this process: of every step to come for `train`, its share of the views for `val`."""
         data, size = self.data[split], self.params.batch_size
-        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        rank, count = self.fabric.global_rank, self.fabric.world_size
         items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
-        batches: Any = BatchSampler(items[rank::processes], size // processes, drop_last=False)
+        batches: Any = BatchSampler(items[rank::count], size // count, drop_last=False)
         if split == "train":
             steps = range(self.state.step, self.params.steps)
-            batches = Batches(len(data), size, steps, self.params.seed, rank, processes)
-        on_cuda, count = self.fabric.device.type == "cuda", max(1, workers() // processes)
+            batches = Batches(len(data), size, steps, self.params.seed, rank, count)
+        readers, on_cuda = max(1, workers() // count), self.fabric.device.type == "cuda"
         if self.choices.resident:
             if split not in self.resident:
-                self.resident[split] = Resident(data, self.fabric.device, count)
+                self.resident[split] = Resident(data, self.fabric.device, readers)
             return self.resident[split].batches(batches)
         # On a CPU the network itself needs every core.
-        readers = min(8, count) if on_cuda else 0
+        readers = min(8, readers) if on_cuda else 0
         return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=on_cuda)  # type: ignore[arg-type]
 
-    def _keep(self, now: bool) -> None:
+    def _keep(self, now: bool, failed: bool = False) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""
-        if self.fabric.is_global_zero and (now or time.monotonic() - self.kept > KEEP_SECONDS):
-            state = {"key": self.key, "updates": self.updates.state_dict(), "state": vars(self.state)}
-            checkpoints.save(self.resume_point, state)
+        if self.first and (now or time.monotonic() - self.kept > KEEP_SECONDS):
+            resume.save(self.resume_point, self.facts, self.updates.state_dict(), vars(self.state), failed)
             self.kept = time.monotonic()
 
     def _go_on(self) -> None:
-        """Takes up the resume point, if there is one of this very training."""
-        try:
-            kept = checkpoints.load(self.resume_point) if self.resume_point.is_file() else {}
-        except ValueError as error:
-            print(f"starting anew: {error}", flush=True)
-            kept = {}
-        if kept.get("key") == self.key:
-            self.updates.load_state_dict(kept["updates"])
-            self.state = State(**kept["state"])
-            self._publish()
-
-    def _key(self, module: ModuleType) -> str:
-        """Hash of all that decides what is trained."""
-        networks = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "model"]
-        scored = (clouds, distances, isosurface, predictions, surfaces, validation)
-        modules = (module, *networks, batches, order, resident, *scored, speed, updates, views, sys.modules[__name__])
-        code = [Path(str(m.__file__)) for m in modules]
-        data = {split: dataset.fingerprint for split, dataset in self.data.items()}
-        machine = [self.fabric.device.type, self.fabric.world_size, torch.__version__]
-        facts = [dataclasses.asdict(self.params), self.about, data, machine]
-        return sha256(json.dumps([*facts, *(sha256(path.read_bytes()) for path in code)]).encode())
+        """Takes up the resume point, if there is one of this training, or of one that this may continue."""
+        found = resume.find(self.resume_point, self.facts, self.params.steps) if self.first else None
+        point = self.fabric.broadcast(found)
+        if point is None:
+            return
+        self.state = State(**point["state"])
+        if point["failed"]:
+            self.updates.begin_with(self.state.best["state"])
+        else:
+            self.updates.load_state_dict(point["updates"])
+        self._publish()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import model
 from model import r2n2, r3d, vaegan3d, view2implicit, view2mesh, view2points, view2voxel
@@ -27,6 +29,7 @@ CONFIGS: dict[str, Any] = {
         resolution=16,
         encoder_channels=(8, 16),
         encoder_pools=(4, 2),
+        dropout=0.0,
         attention_dropout=0.0,
         hidden=(32,),
         latent=16,
@@ -55,11 +58,37 @@ assert set(CONFIGS) == {name for _, name, room in pkgutil.iter_modules(model.__p
 
 def batch(config: Any, size: int, seed: int = 0) -> dict[str, Any]:
     """Random pictures, grids and points, late in the training."""
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
 
     def drawn(*shape: int) -> Tensor:
-        return torch.rand(size, *shape, generator=generator)
+        return torch.from_numpy(rng.random((size, *shape), np.float32))
 
     images = drawn(getattr(config, "views", 1), 1, *config.image_size)
     occupancy = (drawn(*3 * [config.resolution]) < 0.2).float()
     return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5, "progress": 0.9}
+
+
+def quiet(put: Callable[[Any, str, Any], None]) -> None:
+    """Makes the networks' draws the same for every sample, whatever the batch; `put` is setattr or monkeypatch's."""
+
+    def ramp(*shape: Any, **options: Any) -> Tensor:
+        size = shape[0] if isinstance(shape[0], tuple) else shape
+        return torch.linspace(0, 1, size[-1], **options).expand(size)
+
+    def first(weights: Tensor, count: int, replacement: bool) -> Tensor:
+        return (torch.arange(count) % weights.shape[1]).expand(len(weights), count)
+
+    put(torch, "rand", ramp)
+    put(torch, "randn_like", torch.zeros_like)
+    put(torch, "randint", lambda low, high, size: torch.full(size, high - 1))
+    put(torch, "randperm", torch.arange)
+    put(torch, "multinomial", first)
+
+
+def without_batch_norm(network: nn.Module) -> nn.Module:
+    """The same network without what looks at a batch as a whole."""
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            setattr(network, name, nn.Identity())
+        without_batch_norm(layer)
+    return network

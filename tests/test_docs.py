@@ -174,7 +174,7 @@ def there(name: str) -> bool:
 
 def outs() -> list[str]:
     """All that stages make, `*` for what they are repeated for, and what they keep for themselves."""
-    made = ["data/cache", "data/dvclive"]
+    made = ["data/cache", "data/dvclive", "data/old"]
     for stage in STAGES.values():
         stage = stage.get("do", stage)
         # An out with flags is a mapping of one key.

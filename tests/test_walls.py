@@ -29,7 +29,7 @@ WALLS = {
     "render": "catalog geometry records runtime",
     "voxelize": "catalog geometry records runtime",
     "pack": "catalog records runtime shards",
-    "train": "geometry model runtime scoring shards training",
+    "train": "model runtime shards training",
     "metrics": "model runtime scoring shards training",
     "baselines": "metrics runtime scoring shards",
     "compare": "runtime scoring sources",

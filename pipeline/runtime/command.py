@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -37,6 +38,7 @@ def run(module: str, *arguments: Argument) -> NoReturn:
     ONEVIEW_TRACEBACK=1 shows where it comes from.
     """
     given = vars(parser(module, sys.modules["__main__"].__doc__, *arguments).parse_args())
+    warnings.simplefilter("ignore", FutureWarning)  # which libraries have for those who program with them
     try:
         with importing():
             main = importlib.import_module(module).main

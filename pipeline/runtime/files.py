@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import os
@@ -28,6 +29,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             os.replace(path, folder / "old")
         os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_folder(path: Path, *names: str) -> Iterator[Path]:
+    """`atomic_write` of a folder, which is there in the block; `names` are patterns of all files that it ever holds.
+
+    Raises:
+        ValueError: the older folder holds anything else, which is someone's and would be lost.
+    """
+    for other in sorted(path.iterdir()) if path.is_dir() else ():
+        if other.is_dir() or not any(fnmatch.fnmatchcase(other.name, name) for name in names):
+            expected = ", ".join(names)
+            raise ValueError(f"{other}: expected only {expected} in {path}, as it is made anew; move this elsewhere")
+    with atomic_write(path) as temporary:
+        temporary.mkdir()
+        yield temporary
 
 
 @contextmanager

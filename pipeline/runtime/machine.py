@@ -11,12 +11,15 @@ import os
 
 def workers() -> int:
     """Worker processes of a stage: ONEVIEW_WORKERS, otherwise the cores this process may use."""
-    given = os.environ.get("ONEVIEW_WORKERS", "")
-    if not given:
-        return len(os.sched_getaffinity(0))
-    if not given.isdigit() or int(given) < 1:
-        raise ValueError(f"ONEVIEW_WORKERS: expected a positive integer, got '{given}'")
-    return int(given)
+    return _count("ONEVIEW_WORKERS") or len(os.sched_getaffinity(0))
+
+
+def _count(name: str) -> int:
+    """The positive integer in a variable of the environment, 0 where there is none."""
+    given = os.environ.get(name, "")
+    if given and (not given.isdigit() or int(given) < 1):
+        raise ValueError(f"{name}: expected a positive integer, got '{given}'")
+    return int(given or 0)
 
 
 def scheduler() -> str:
@@ -54,3 +57,19 @@ def device(auto: str = "cuda") -> str:
     if given == "cuda":
         raise ValueError("ONEVIEW_DEVICE: expected a CUDA device for 'cuda', found none")
     return "cpu"
+
+
+def devices(kind: str) -> int:
+    """How many devices of this machine, `cuda` or `cpu`, train together, a process each.
+
+    ONEVIEW_DEVICES, otherwise every CUDA device that is seen, and one process on a CPU.
+    """
+    asked = _count("ONEVIEW_DEVICES")
+    if kind == "cpu":
+        return asked or 1
+    import torch
+
+    found = torch.cuda.device_count()
+    if asked > found:
+        raise ValueError(f"ONEVIEW_DEVICES: expected at most the {found} CUDA devices that are seen, got {asked}")
+    return asked or found

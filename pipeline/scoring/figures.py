@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.runtime.files import atomic_write
+from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.scoring.neighbours import LEAK_IOU
 from pipeline.scoring.protocols import PIX3D_THRESHOLDS
 from pipeline.scoring.scorer import THRESHOLDS, Scores, sample_key
@@ -132,8 +132,7 @@ def write(
             figures["overall"][f"{short}_without_leaks"] = rest[score]
     for scope, values in figures.items():
         values["split_sha256"] = split_sha256({(row["synset"], row["model_id"]) for row in scopes[scope]})[:8]
-    with atomic_write(SCORES / name) as folder:
-        folder.mkdir()
+    with atomic_folder(SCORES / name, "*.csv", "figures.json") as folder:
         write_csv(folder / "samples.csv", rows)
         write_csv(folder / "metrics.csv", [{"scope": s} | line for s, lines in summaries.items() for line in lines])
         if curves is not None:

@@ -16,18 +16,19 @@ class Chunks:
     """A dataset of an open shard, read a whole chunk at a time, in two thirds of the time that HDF5 takes for it.
 
     HDF5 is asked once where the chunks lie. Reading is left to the system then, with no state that a fork could break,
-    and inflating to zlib, without the checksum over what comes out: DVC has one of the whole file.
+    and inflating to zlib, without its own checksum: a CRC-32 of what comes out takes less time.
 
     Args:
         dataset: of an open HDF5 file.
-        axes: how many of its axes tell chunks apart; a chunk has all of the others.
+        sums: uint32, CRC-32 of each chunk; it has as many axes as tell chunks apart, a chunk has all of the others.
         file: the same file, opened unbuffered; it has to stay open.
 
     Raises:
         ValueError: another program stored the dataset anew in another way, or a chunk is damaged.
     """
 
-    def __init__(self, dataset: h5py.Dataset, axes: int, file: BinaryIO):
+    def __init__(self, dataset: h5py.Dataset, sums: np.ndarray, file: BinaryIO):
+        axes, self.sums = sums.ndim, sums
         name = dataset.name.removeprefix("/")
         self.label, self.file = f"{file.name}: {name}", file
         self.dtype, self.shape = dataset.dtype, dataset.shape[axes:]
@@ -56,6 +57,8 @@ class Chunks:
                     entry[...] = np.frombuffer(data, self.dtype).reshape(self.shape)
                 elif (got := os.preadv(self.file.fileno(), [entry], start)) != self.size:
                     raise ValueError(f"{got} bytes")
+                if zlib.crc32(entry) != self.sums[place]:
+                    raise ValueError("others, by their checksum")
             except (OSError, ValueError, zlib.error) as error:
                 raise ValueError(f"{self.label}{list(place)}: expected {self.size} bytes, got {error}") from error
         return stacked

@@ -11,12 +11,16 @@
     points          (M, P, 3)       float32   on the outer surface, uniformly by area
     affine          (M, 4, 4)       float64   normalised frame -> frame of the mesh as it was found
     notes           (M, 3)          float32   fill_ratio, components, disagreement of the solid grid
-    model_id, mesh_sha256           (M,) fixed-length UTF-8
+    model_id, mesh_sha256           (M,) fixed-length UTF-8, with HDF5's own checksum
 
 and where `render` was asked for them, one chunk a view, deflated:
 
     depth           (M, V, H, W)    float16   along the view axis, in units of the normalised frame; 0: background
     normals         (M, V, H, W, 3) int8      127 x unit normal, turned to the camera, in the view frame; 0: background
+
+and of each of these arrays, in the group `crc32` by its name
+
+    (M,) or (M, V)                  uint32    CRC-32 of the row of a model, or of a view, before it is deflated
 
 Attributes: format, version, synset, split, split_source, resolution, fingerprint. The normalised frame is drawn in
 `geometry/meshes.py`. The same records give the same bytes: no timestamps, rows in order.
@@ -25,7 +29,9 @@ Attributes: format, version, synset, split, split_source, resolution, fingerprin
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,11 +42,12 @@ import numpy as np
 from pipeline.runtime.files import atomic_write
 from pipeline.shards.chunks import Chunks
 
-FORMAT, VERSION = "oneview-shard", 2
+FORMAT, VERSION = "oneview-shard", 3
 SHARDS = Path("data/shards")
 SPLITS = ("train", "val", "test")
 PER_VIEW = ("views", "masks", "depth", "normals")  # one chunk a view; of everything else, one a model
 STRINGS = ("model_id", "mesh_sha256")
+CHECKSUMS = "crc32"
 DEFLATE = 3  # from level 4 on, zlib writes runs as copies from one byte back, which take it thrice as long to undo
 
 
@@ -106,7 +113,7 @@ def write(
         if written != count:
             raise ValueError(f"{path.name}: expected {count} samples, got {written}")
         for name, text in texts.items():  # as wide as the widest
-            file.create_dataset(name, data=np.array(text), track_times=False)
+            file.create_dataset(name, data=np.array(text), track_times=False, fletcher32=True)
 
 
 def _create(file: h5py.File, rows: dict[str, np.ndarray], count: int) -> None:
@@ -115,17 +122,21 @@ def _create(file: h5py.File, rows: dict[str, np.ndarray], count: int) -> None:
         deflated = row.dtype == np.uint8 or name in PER_VIEW
         options: dict[str, Any] = {"compression": "gzip", "compression_opts": DEFLATE} if deflated else {}
         file.create_dataset(name, (count, *row.shape), row.dtype, chunks=chunks, track_times=False, **options)
+        sums = (count, len(row)) if name in PER_VIEW else (count,)
+        file.create_dataset(f"{CHECKSUMS}/{name}", sums, np.uint32, track_times=False)
 
 
 def _put(file: h5py.File, rows: dict[str, np.ndarray], place: int, label: str) -> None:
     """One sample's arrays in their place, if they are what the file has room for."""
-    if rows.keys() != file.keys():
-        raise ValueError(f"{label}: expected {sorted(file)}, got {sorted(rows)}")
+    if rows.keys() != file[CHECKSUMS].keys():
+        raise ValueError(f"{label}: expected {sorted(file[CHECKSUMS])}, got {sorted(rows)}")
     for name, row in rows.items():
         expected = file[name].shape[1:]
         if row.shape != expected:
             raise ValueError(f"{label}: expected {name} of shape {expected}, got {row.shape}")
         file[name][place] = row
+        sums = [zlib.crc32(view.tobytes()) for view in row] if name in PER_VIEW else zlib.crc32(row.tobytes())
+        file[CHECKSUMS][name][place] = sums
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -236,14 +247,23 @@ class ShardDataset:
         if shard not in self._shards:
             path = self.shards[shard].path
             stream = path.open("rb", buffering=0)
-            with open_shard(path) as file:
+            with _whole(path), open_shard(path) as file:
                 if missing := [name for name in self.targets if name not in file]:
                     raise ValueError(f"{path}: expected {', '.join(missing)}, found only {', '.join(sorted(file))}")
                 self._shards[shard] = {
-                    name: Chunks(file[name], 2 if name in PER_VIEW else 1, stream)
+                    name: Chunks(file[name], file[CHECKSUMS][name][:], stream)
                     for name in ("views", "masks", *self.targets)
                 }
         return self._shards[shard]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Makes what HDF5 raises in the block where a file is damaged, one kind or another, a ValueError that names it."""
+    try:
+        yield
+    except (KeyError, OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected an HDF5 shard, got {error}") from error
 
 
 def split_sha256(models: Iterable[tuple[str, str]]) -> str:
@@ -252,7 +272,7 @@ def split_sha256(models: Iterable[tuple[str, str]]) -> str:
 
 
 def _rows(path: Path) -> _Rows:
-    with open_shard(path) as file:
+    with _whole(path), open_shard(path) as file:
         ids = tuple(value.decode() for value in file["model_id"][:])
         attributes = (file.attrs["fingerprint"], file.attrs["split_source"], int(file.attrs["resolution"]))
         return _Rows(path, str(file.attrs["synset"]), ids, file["views"].shape[1], *attributes)

@@ -1,6 +1,7 @@
-"""Trained systems on disk, `data/checkpoints/<system>.pt`: what `train` writes, and what `metrics` and `predict` load.
+"""Trained systems on disk: what `train` writes, and what `metrics` and `predict` load.
 
-A plain dict, read by `torch.load(path, weights_only=True)`:
+`data/checkpoints/<system>.pt` has the weights that did best in validation, `<system>_last.pt` those of the last one. A
+plain dict, read by `torch.load(path, weights_only=True)`, in a zip whose checksums `load` compares:
 
     format, version     what this file is
     system, module      entry of `systems:` in params.yaml, and its file in model/
@@ -8,11 +9,17 @@ A plain dict, read by `torch.load(path, weights_only=True)`:
     state               the state dict of the network
     samples             on how many it was trained; the curves go on from there if it was not the last
     val_...             what the validation split gave then
+    params              the text of params.yaml
+    splits              hashes of the models that it was trained on and validated with, `train` and `val`
+    versions            of Python and of the libraries
+    commit              of git, with -dirty behind it where files were changed; empty where there is no repository
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,8 +43,10 @@ def describe(system: str, module: ModuleType, config: Any) -> dict[str, Any]:
 
 def save(path: Path, contents: dict[str, Any]) -> None:
     """Writes a dict of tensors and plain values; the file is whole or not there."""
+    whole = io.BytesIO()  # writing to a disk itself, torch does not say what is wrong with that
+    torch.save(contents, whole)
     with atomic_write(path) as temporary:
-        torch.save(contents, temporary)
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -50,6 +59,9 @@ def load(path: Path) -> dict[str, Any]:
         hint = f"`dvc repro train@{path.stem}` trains it, once selected_systems in params.yaml names it"
         raise ValueError(f"{path}: expected a trained system, found no file; {hint}")
     try:
+        with zipfile.ZipFile(path) as parts:
+            if broken := parts.testzip():
+                raise ValueError(f"{broken} is not what its checksum says")
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the zip reader, the unpickler or its own checks happen to raise
         reason = str(error).partition("\n")[0]
@@ -57,6 +69,15 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise ValueError(f"{path}: expected a checkpoint, got a {type(contents).__name__}")
     return contents
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's contents; ValueError as `load`, and where it is another kind of file, or of another version."""
+    info = load(path)
+    found = (info.get("format"), info.get("version"))
+    if found != (FORMAT, VERSION):
+        raise ValueError(f"{path}: expected {FORMAT} version {VERSION}, got {found[0]} version {found[1]}")
+    return info
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Any, Any, dict[str, Any]]:
@@ -68,10 +89,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Any
     Raises:
         ValueError: the file is missing or no checkpoint, is of another version, or does not fit the code.
     """
-    info = load(path)
-    found = (info.get("format"), info.get("version"))
-    if found != (FORMAT, VERSION):
-        raise ValueError(f"{path}: expected {FORMAT} version {VERSION}, got {found[0]} version {found[1]}")
+    info = read(path)
     module = model.system(info["module"])
     config = build(module.Config, info["config"], f"{path}: config")
     network = model.create(info["module"], config)

@@ -30,6 +30,12 @@ class Params:
         validation_views: of each of its models, the first ones; all where there are fewer.
         best_threshold: probability above which a cell counts as full, for the choice of the best weights.
         clip_norm: longest gradient of a part of a system, longer ones are shortened to it; 0: as long as they are.
+        accumulate: pieces in which each process takes its share of a batch, one after the other, to save memory. Losses
+            and gradients are those of the whole batch, except that batch normalisation sees a piece at a time, and that
+            noise is drawn for each.
+        ema: share of itself that an average of the weights keeps in a step (0.999, say), after a beginning in which it
+            keeps less; what is validated and saved is this average then. 0: the weights themselves.
+        start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
         speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
             leaves it at what PyTorch does by itself. On a CPU they are the same.
     """
@@ -45,6 +51,9 @@ class Params:
     validation_views: int
     best_threshold: float
     clip_norm: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
+    start_from: str = ""
     speed: str = "auto"
 
     def __post_init__(self) -> None:
@@ -56,15 +65,18 @@ class Params:
             ("validation_views", 1),
             ("lr", 0),
             ("clip_norm", 0),
+            ("accumulate", 1),
         ):
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name}: expected {smallest} or more, got {getattr(self, name)}")
-        for name in ("lr_warmup", "best_threshold"):
+        for name in ("lr_warmup", "best_threshold", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
         for name, choices in (("precision", ("auto", *PRECISIONS)), ("speed", SPEEDS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)}")
+        if self.ema and self.precision == "bf16-true":
+            raise ValueError(f"ema: expected 0 with bf16-true, whose weights are too coarse to average, got {self.ema}")
 
     @property
     def steps(self) -> int:

@@ -15,7 +15,7 @@ class State:
 
     Attributes:
         step: steps done.
-        best: the checkpoint that did best in validation so far.
+        best, last: the checkpoints of the validation that gave the best scores so far, and of the last one.
         rows: of the curves.
         sums: names of losses that came together -> (2, n) float64, of each the sum of its finite values since the last
             row, and their count. They stay on the device until they are read.
@@ -23,6 +23,7 @@ class State:
 
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     sums: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
 

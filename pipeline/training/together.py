@@ -27,14 +27,22 @@ def average(tensors: Sequence[Tensor]) -> None:
         spread(added(flat(tensors)) / processes(), tensors)
 
 
+def alike(tensors: Sequence[Tensor]) -> None:
+    """Gives every process the values of the first one."""
+    if processes() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), 0)
+
+
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """A copy of all values in a row, (N,)."""
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]) if tensors else torch.empty(0)
 
 
 def spread(values: Tensor, tensors: Sequence[Tensor]) -> None:
     """Puts back what `flat` copied."""
     pieces = values.split([tensor.numel() for tensor in tensors])
     shaped = [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
-    with torch.no_grad():
-        torch._foreach_copy_(list(tensors), shaped)
+    if tensors:
+        with torch.no_grad():
+            torch._foreach_copy_(list(tensors), shaped)

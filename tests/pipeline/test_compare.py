@@ -253,6 +253,28 @@ def test_the_same_scores_give_the_same_bytes(project):
     assert files[0] == files[1] and sorted(files[0]) == ["pairs.csv", "summary.txt", "table.csv", "table.md"]
 
 
+def test_what_is_no_longer_selected_is_put_away(project, capsys):
+    for name in ("t", "t_retrieval"):
+        write(name, truth)
+    for name in ("curves/s.csv", "curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json"):
+        Path("data", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("data", name).write_text(name)
+    Path("data/checkpoints").mkdir()
+    Path("data/checkpoints/t.pt").touch()
+    for _ in range(2):  # the second time in place of what was put away before
+        compare(["s"])
+        assert capsys.readouterr().out.endswith("compare: no longer selected, now in data/old: t, t_retrieval\n")
+        assert sorted(path.name for path in Path("data/scores").iterdir()) == sorted(["s", "s_retrieval", *BASELINES])
+        old = {str(path.relative_to("data/old")) for path in Path("data/old").rglob("*") if path.is_file()}
+        scores = {f"scores/{name}/samples.csv" for name in ("t", "t_retrieval")}
+        assert old == {"curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json", *scores}
+        assert Path("data/curves/s.csv").exists() and Path("data/checkpoints/t.pt").exists()
+        for name in ("t", "t_retrieval"):
+            write(name, truth)
+    compare(["s", "t"])
+    assert "no longer" not in capsys.readouterr().out
+
+
 def refused(message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(["s"])

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,10 @@ from model import r3d
 from pipeline import train
 from pipeline.scoring.distances import iou
 from pipeline.shards.batches import make_batch
-from pipeline.shards.layout import ShardDataset
-from pipeline.training import speed
+from pipeline.shards.layout import ShardDataset, split_sha256
+from pipeline.training import resume, speed
 from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.params import Params
 from pipeline.training.updates import Updates
 from tests.samples import SYNSETS, write_boxes
 
@@ -74,6 +78,13 @@ def configure(system: dict[str, Any] | None = None, **changes: Any) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, system: str = "tiny") -> dict[str, Any]:
+    """Trains from the beginning; the checkpoint."""
+    shutil.rmtree("data/cache", ignore_errors=True)
+    return rerun(monkeypatch, system)
+
+
+def rerun(monkeypatch: pytest.MonkeyPatch, system: str = "tiny") -> dict[str, Any]:
+    """Trains from wherever the last run was."""
     train.main(system)
     return torch.load(f"data/checkpoints/{system}.pt", weights_only=True)
 
@@ -113,7 +124,6 @@ def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert found["module"] == "r3d" and found["system"] == "tiny" and found["config"]["latent"] == 16
     output = capsys.readouterr().out
     assert "data/checkpoints/tiny.pt: val_iou" in output and "train tiny: 100%" in output
-    assert not list(Path("data/cache/train").iterdir())
 
 
 def test_a_system_of_several_views_learns_from_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,72 +203,221 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(monkeypatch: 
     assert not torch.equal(other["state"]["encoder.mu.weight"], first["state"]["encoder.mu.weight"])
 
 
-@pytest.mark.parametrize("step", [4, 11, 16])
-def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    undisturbed = run(monkeypatch)
-    rows = curves()
-    original = Updates.step
-    monkeypatch.setattr(train, "KEEP_SECONDS", 0)
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps that are taken from now on."""
+    original, done = Updates.step, list[int]()
 
-    def stop(updates: Updates, batch: dict, number: int, rate: float) -> dict[str, torch.Tensor]:
-        if number == step:
-            raise KeyboardInterrupt
-        return original(updates, batch, number, rate)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Updates, "step", stop)
-        run(monkeypatch)
-    for output in ("checkpoints", "curves"):  # as DVC does before it runs a stage
-        for path in Path("data", output).iterdir():
-            path.unlink()
-    done: list[int] = []
-
-    def counted(updates: Updates, batch: dict[str, Any], number: int, rate: float) -> dict[str, torch.Tensor]:
+    def step(updates: Updates, batch: dict[str, Any], number: int, rate: float) -> dict[str, torch.Tensor]:
         done.append(number)
         return original(updates, batch, number, rate)
 
+    monkeypatch.setattr(Updates, "step", step)
+    return done
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: int, how: Callable[[], None]) -> None:
+    """Calls `how` in the middle of a step of the training."""
+    whole = r3d.kl_divergence
+    done = counted(monkeypatch)
+
+    def divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        if done[-1] == step:
+            how()
+        return whole(mu, logvar)
+
+    monkeypatch.setattr(r3d, "kl_divergence", divergence)
+
+
+def remove_outputs() -> None:
+    """As DVC does before it runs a stage."""
+    for output in ("checkpoints", "curves"):
+        for path in Path("data", output).iterdir():
+            path.unlink()
+
+
+def give_up() -> None:
+    raise KeyboardInterrupt
+
+
+EXTRAS: dict[str, Any] = {"clip_norm": 0.1, "ema": 0.9, "accumulate": 2}
+
+
+@pytest.mark.parametrize(("step", "changes"), [(4, {}), (11, {}), (11, EXTRAS), (16, EXTRAS)])
+def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(
+    step: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(**changes)
+    undisturbed = run(monkeypatch)
+    rows = curves()
+    shutil.rmtree("data/cache")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "KEEP_SECONDS", 0)
+        interrupt(patch, step, give_up)
+        rerun(patch)
+    remove_outputs()
     with monkeypatch.context() as patch:
-        patch.setattr(Updates, "step", counted)
-        assert_same(run(monkeypatch), undisturbed)
+        done = counted(patch)
+        assert_same(rerun(patch), undisturbed)
     assert done == list(range(step, 20))
     assert curves() == rows
 
 
 def test_a_killed_process_goes_on_and_ends_as_if_undisturbed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(samples=800, validations=20)
+    configure(samples=800, validations=20, **EXTRAS)
     undisturbed = run(monkeypatch)
+    kept = project / "data/cache/train/tiny.pt"
+    kept.unlink()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], env=environment)
-    kept = project / "data/cache/train/tiny.pt"
     while not kept.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert torch.load(kept, weights_only=True)["state"]["step"] < 100
-    assert_same(run(monkeypatch), undisturbed)
-    assert not kept.exists()
+    step = torch.load(kept, weights_only=True)["state"]["step"]
+    assert step < 100
+    done = counted(monkeypatch)
+    assert_same(rerun(monkeypatch), undisturbed)
+    assert done == list(range(step, 100))
 
 
-def test_what_another_training_left_is_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_told_to_end_saves_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     undisturbed = run(monkeypatch)
+    before = signal.getsignal(signal.SIGTERM)
+    shutil.rmtree("data/cache")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(train, "READ_SECONDS", 0)
+        interrupt(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        rerun(patch)
+    assert ended.value.code == 75 and signal.getsignal(signal.SIGTERM) == before
+    assert "train tiny: stopped; run it again to go on from here" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        done = counted(patch)
+        assert_same(rerun(patch), undisturbed)
+    assert done == list(range(10, 20))
 
-    def left(text: str) -> str:
-        with monkeypatch.context() as patch, pytest.raises(SystemError):
-            patch.setattr(Path, "unlink", lambda *a, **k: (_ for _ in ()).throw(SystemError(text)))
-            run(monkeypatch)
-        return torch.load("data/cache/train/tiny.pt", weights_only=True)["key"]
 
-    keys = [left("as it is")]
-    configure(lr=0.001)
-    keys.append(left("another parameter"))
+def test_a_training_that_ended_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, rows = run(monkeypatch), curves()
+    remove_outputs()
+    done = counted(monkeypatch)
+    assert_same(rerun(monkeypatch), first)
+    assert curves() == rows and not done
+
+
+def test_a_longer_training_goes_on_from_one_that_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(monkeypatch)
+    configure(samples=320, validations=6)
+    with monkeypatch.context() as patch:
+        done = counted(patch)
+        longer = rerun(patch)
+    assert done == list(range(20, 40))
+    assert "with other train.samples, train.validations" in capsys.readouterr().out
+    assert [row["samples"] for row in curves()] == ["56", "112", "160", "216", "272", "320"]
+    rates = [float(row["lr"]) for row in curves()]
+    params = Params(**(TRAIN | {"samples": 320}))
+    assert rates[3:] == pytest.approx([TRAIN["lr"] * params.rate(step) for step in (26, 33, 39)], rel=1e-5)
+    assert longer["val_iou"] > first["val_iou"]
+    configure(samples=160)
+    done = counted(monkeypatch)
+    assert_same(rerun(monkeypatch), first)
+    assert done == list(range(20))
+
+
+def test_what_another_training_left_is_not_taken_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = run(monkeypatch)
+    configure(lr=0.001, batch_size=16)
+    rerun(monkeypatch)
+    assert "tiny.pt is of a training with other train.batch_size, train.lr" in capsys.readouterr().out
     configure({"latent": 12})
-    keys.append(left("another network"))
+    rerun(monkeypatch)
+    assert "with other network, train.batch_size, train.lr" in capsys.readouterr().out
     configure()
     write_boxes(Path("data/shards"), seed=1)
-    keys.append(left("other data"))
-    assert len(set(keys)) == 4
+    rerun(monkeypatch)
+    assert "with other network, shards" in capsys.readouterr().out
     write_boxes(Path("data/shards"))
-    assert_same(run(monkeypatch), undisturbed)
+    assert_same(rerun(monkeypatch), undisturbed)
+
+
+def test_the_last_weights_are_kept_beside_the_best_and_both_say_where_they_come_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    best = run(monkeypatch)
+    last = torch.load("data/checkpoints/tiny_last.pt", weights_only=True)
+    assert last["samples"] == 160
+    assert last["val_iou"] == pytest.approx(float(curves()[-1]["val_iou"]), rel=1e-5)
+    assert last["val_iou"] <= best["val_iou"]
+    for found in (best, last):
+        assert yaml.safe_load(found["params"])["train"] == TRAIN
+        models = ShardDataset(Path("data/shards"), SYNSETS, "train").models
+        assert found["splits"]["train"] == split_sha256(models) != found["splits"]["val"]
+        assert found["versions"]["torch"] == torch.__version__ and found["commit"] == ""
+    load_checkpoint(Path("data/checkpoints/tiny_last.pt"))
+
+
+def test_an_average_of_the_weights_is_validated_and_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(ema=0.99, samples=400)
+    found = run(monkeypatch)
+    point = torch.load("data/cache/train/tiny.pt", weights_only=True)
+    average, last = point["updates"]["average"], point["state"]["last"]["state"]
+    assert all(value.equal(average[name]) for name, value in last.items())
+    assert not all(value.equal(found["state"][name]) for name, value in point["updates"]["network"].items())
+    model, config, info = load_checkpoint(Path("data/checkpoints/tiny.pt"))
+    data = ShardDataset(Path("data/shards"), SYNSETS, "val")
+    batch = make_batch(torch.utils.data.default_collate([data[i] for i in range(len(data))]), config.image_size, 16)
+    with torch.no_grad():
+        predicted = model.predict(batch["images"]) > 0
+    assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(info["val_iou"])
+
+
+def test_a_training_starts_from_the_weights_of_another(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(monkeypatch)
+    shutil.copy("data/checkpoints/tiny.pt", "first.pt")
+    configure(start_from="first.pt", samples=8, validations=1, lr=0.0)
+    same = run(monkeypatch)
+    assert f"starting from first.pt: {len(first['state'])} of {len(first['state'])} tensors" in capsys.readouterr().out
+    for name, value in same["state"].items():  # a rate of 0 leaves them as they are; buffers have seen a batch
+        assert "running" in name or "batches" in name or name == "accuracy" or value.equal(first["state"][name]), name
+    configure({"latent": 12}, start_from="first.pt", samples=8, validations=1, lr=0.0)
+    other = run(monkeypatch)["state"]
+    output = capsys.readouterr().out
+    count = len(first["state"])
+    assert f"starting from first.pt: {count - 5} of {count} tensors" in output
+    assert "  not encoder.mu.weight: 12x64 here, 16x64 there" in output
+    assert other["encoder.mu.weight"].shape == (12, 64)
+    assert other["encoder.features.0.weight"].equal(first["state"]["encoder.features.0.weight"])
+
+
+def test_what_can_not_be_started_from_is_refused_by_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch)
+    shutil.copy("data/checkpoints/tiny.pt", "first.pt")
+    configure(start_from="none.pt")
+    with pytest.raises(OSError, match="none.pt"):
+        run(monkeypatch)
+    Path("text.pt").write_text("no weights")
+    configure(start_from="text.pt")
+    with pytest.raises(ValueError, match="text.pt: expected a checkpoint, got BadZipFile: File is not a zip file"):
+        run(monkeypatch)
+    small = {"image_size": [32, 32], "resolution": 16, "encoder_channels": [8, 16], "encoder_blocks": 1}
+    configure(start_from="first.pt")
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values |= {"selected_systems": {"tiny": "view2points"}, "systems": {"tiny": small | {"hidden": [64], "points": 50}}}
+    Path("params.yaml").write_text(json.dumps(values))
+    with pytest.raises(
+        ValueError, match="train.start_from: expected a checkpoint with weights that fit the network, fi"
+    ):
+        run(monkeypatch)
+    configure(start_from="data/checkpoints/tiny.pt")
+    with pytest.raises(ValueError, match="train.start_from: expected a file that the training does not write itself"):
+        run(monkeypatch)
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range) -> None:
@@ -294,6 +453,71 @@ def test_losses_that_are_not_finite_any_more_stop_the_training_by_name(monkeypat
     assert not Path("data/checkpoints").exists()
 
 
+@pytest.mark.parametrize("changes", [{}, {"lr": 0.001, "clip_norm": 1.0}])
+def test_a_training_that_failed_goes_on_from_its_best_weights(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "PATIENCE", 4)
+    monkeypatch.setattr(train, "READ_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        spoil(patch, range(9, 20))
+        with pytest.raises(ValueError, match="had none in the 4 steps up to 13"):
+            run(patch)
+    best = torch.load("data/checkpoints/tiny.pt", weights_only=True)
+    assert best["samples"] == 56
+    configure(**changes)
+    weights: list[torch.Tensor] = []
+    original = Updates.step
+
+    def step(updates: Updates, batch: dict[str, Any], number: int, rate: float) -> dict[str, torch.Tensor]:
+        weights.append(updates.network.state_dict()["encoder.mu.weight"].clone())
+        return original(updates, batch, number, rate)
+
+    monkeypatch.setattr(Updates, "step", step)
+    assert rerun(monkeypatch)["val_iou"] >= best["val_iou"]
+    assert len(weights) == 7 and weights[0].equal(best["state"]["encoder.mu.weight"])
+    told = "tiny.pt, the best weights before losses ceased to be finite"
+    assert told + ("; with other train.clip_norm, train.lr" if changes else "\n") in capsys.readouterr().out
+
+
+def lack_memory(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
+    """What a GPU says that has not the memory for more than so many samples at a time."""
+    whole = r3d.Model.losses
+
+    def losses(self: r3d.Model, batch: dict[str, Any], part: str) -> dict[str, torch.Tensor]:
+        if len(batch["images"]) > samples:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return whole(self, batch, part)
+
+    monkeypatch.setattr(r3d.Model, "losses", losses)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_finds_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lack_memory(monkeypatch, 3)
+    message = (
+        "expected 8 samples of 16x24 pixels and 16.3 cells at a time to fit .* `python -m pipeline.train tiny --fit`"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(monkeypatch)
+    capsys.readouterr()
+    train.main("tiny", fit=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "not at a time: 8 samples",
+        "not at a time: 4 samples",
+        "train.accumulate: 4 fits, 2 samples of 16x24 pixels and 16^3 cells at a time",
+    ]
+    assert not Path("data/checkpoints").exists()
+    configure(accumulate=4)
+    run(monkeypatch)
+    lack_memory(monkeypatch, 0)
+    with pytest.raises(
+        ValueError, match="train.batch_size: not even 1 sample of 16x24 pixels and 16.3 cells at a time fits"
+    ):
+        train.main("tiny", fit=True)
+
+
 def test_a_collapse_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def predict(self: r3d.Model, images: torch.Tensor) -> torch.Tensor:
         logits = torch.full((len(images), 16, 16, 16), -1.0)
@@ -320,6 +544,10 @@ def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pyte
         ({"epochs": 3}, "tiny", "params.yaml: train.epochs: unknown key"),
         ({"batch_size": 1}, "tiny", "params.yaml: train.batch_size: expected 2 or more, got 1"),
         ({"lr_warmup": 1.0}, "tiny", "params.yaml: train.lr_warmup: expected a number from 0 to 1, got 1.0"),
+        ({"accumulate": 0}, "tiny", "params.yaml: train.accumulate: expected 1 or more, got 0"),
+        ({"accumulate": 3}, "tiny", "expected a multiple of 1 processes x 3 .train.accumulate., got 8"),
+        ({"ema": 1.0}, "tiny", "params.yaml: train.ema: expected a number from 0 to 1, got 1.0"),
+        ({"ema": 0.9, "precision": "bf16-true"}, "tiny", "params.yaml: train.ema: expected 0 with bf16-true, whose w"),
         ({"clip_norm": -1.0}, "tiny", "params.yaml: train.clip_norm: expected 0 or more, got -1.0"),
         ({"precision": "16-mixed"}, "tiny", "train.precision: expected a CUDA device for 16-mixed, found none"),
         (
@@ -346,11 +574,13 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(monkeypatch: pytes
 
 
 def test_a_damaged_resume_point_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    undisturbed = run(monkeypatch)
-    train.RESUME.mkdir(parents=True, exist_ok=True)
-    (train.RESUME / "tiny.pt").write_bytes(b"half")
-    assert_same(run(monkeypatch), undisturbed)
-    assert "starting anew: data/cache/train/tiny.pt: expected a checkpoint" in capsys.readouterr().out
+    undisturbed, point = run(monkeypatch), resume.RESUME / "tiny.pt"
+    whole = point.read_bytes()
+    flipped = bytes(byte ^ (place == len(whole) // 2) for place, byte in enumerate(whole))
+    for damaged in (b"half", whole[: len(whole) // 2], flipped, Path("data/checkpoints/tiny.pt").read_bytes()):
+        point.write_bytes(damaged)
+        assert_same(rerun(monkeypatch), undisturbed)
+        assert "starting anew: data/cache/train/tiny.pt: expected " in capsys.readouterr().out
 
 
 def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,18 +590,23 @@ def test_missing_shards_are_refused_by_name(project: Path, monkeypatch: pytest.M
         run(monkeypatch)
 
 
+@pytest.mark.long
 def test_processes_train_together(project: Path) -> None:
-    """Two processes share batches and validation, and end with one network; no DVC, no mesh library is loaded."""
+    """Two share batches and validation, here of 2 and 1 views, and end alike; no DVC, no mesh library is loaded."""
+    configure(samples=160, validation_views=3)
+    sections = json.loads(Path("params.yaml").read_text())
+    sections["dataset"]["categories"] = [SYNSETS[0]]
+    Path("params.yaml").write_text(json.dumps(sections))
+    write_boxes(project / "data/shards", counts={"val": 1})
     script = project / "two.py"
     script.write_text(
         "import sys; sys.modules['dvclive'] = None\n"
         "import torch\n"
-        "from lightning_fabric import Fabric\n"
         "from pipeline import train\n"
-        "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp')\n"
-        "fabric.launch()\n"
+        "from pipeline.training.launch import launch\n"
+        "fabric = launch('32-true')\n"
         "module, config = train.configured('tiny')\n"
-        f"trainer = train.Trainer(fabric, 'tiny', module, config, train.load('train', train.Params), {SYNSETS})\n"
+        f"trainer = train.Trainer(fabric, 'tiny', module, config, train.load('train', train.Params), {SYNSETS[:1]})\n"
         "trainer.train()\n"
         "weights = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])\n"
         "both = fabric.all_gather(weights)\n"
@@ -380,13 +615,72 @@ def test_processes_train_together(project: Path) -> None:
         "found = [name for name in unwanted if sys.modules.get(name)]\n"
         "sys.stdout.write(f'RANK {fabric.global_rank} loaded {found}\\n')\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], env=shared(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "RANK 0 loaded []" in done.stdout
     rows = curves()
     assert [row["samples"] for row in rows] == ["56", "112", "160"]
     assert float(rows[2]["voxels"]) < 0.8 * float(rows[0]["voxels"])
+    model, config, info = load_checkpoint(Path("data/checkpoints/tiny_last.pt"))
+    data = ShardDataset(Path("data/shards"), SYNSETS[:1], "val")
+    assert len(data) == 3
+    batch = make_batch(torch.utils.data.default_collate([data[i] for i in range(3)]), config.image_size, 16)
+    with torch.no_grad():
+        logits = model.predict(batch["images"])
+    truth = batch["occupancy"]
+    assert iou(logits > 0, truth.bool()).mean().item() == pytest.approx(info["val_iou"])
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth).item()
+    assert entropy == pytest.approx(info["val_bce"], rel=1e-5)
+
+
+def shared() -> dict[str, str]:
+    """The environment of two processes that train together."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ONEVIEW_DEVICES": "2"}
+
+
+@pytest.mark.long
+def test_two_processes_end_together_and_the_run_goes_on(project: Path) -> None:
+    """The second is killed, then the first, then that is told to end; the undisturbed run is one under torchrun."""
+    configure(samples=480, validations=60, **EXTRAS)
+    script = project / "quiet.py"  # without DVCLive
+    script.write_text("import sys; sys.modules['dvclive'] = None\nfrom pipeline import train\ntrain.main('tiny')\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(torchrun, env=shared(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    undisturbed, rows = torch.load("data/checkpoints/tiny.pt", weights_only=True), curves()
+    point = project / "data/cache/train/tiny.pt"
+    point.unlink()
+    remove_outputs()
+    steps = [0]
+    for victim, how in ((1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM)):
+        first = subprocess.Popen([sys.executable, str(script)], env=shared(), stderr=subprocess.DEVNULL)
+        before, deadline = point.stat().st_mtime_ns if steps[-1] else 0, time.monotonic() + 120
+        while not (point.exists() and point.stat().st_mtime_ns > before):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        second = children(first.pid)[0]
+        os.kill(second if victim else first.pid, how)
+        assert first.wait(60) in ((75,) if how == signal.SIGTERM else (-signal.SIGKILL, 1))
+        while Path(f"/proc/{second}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        steps.append(torch.load(point, weights_only=True)["state"]["step"])
+    assert 0 < steps[1] < steps[2] < steps[3] < 60
+    done = subprocess.run([sys.executable, str(script)], env=shared(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_same(torch.load("data/checkpoints/tiny.pt", weights_only=True), undisturbed)
+    assert curves() == rows
+
+
+def children(process: int) -> list[int]:
+    """The running Python processes that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"quiet.py" in (stat.parent / "cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+    return found
 
 
 @pytest.mark.cuda

@@ -6,13 +6,18 @@ import ctypes
 import faulthandler
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from pipeline.records.parallel import MARKS, Lost, parallel
+
+ROOT = Path(__file__).parents[3]
 
 
 def misbehave(how: str, folder: Path) -> object:
@@ -95,3 +100,53 @@ def test_one_worker_makes_one_call_at_a_time(tmp_path: Path, monkeypatch: pytest
     assert all(alone for _, alone in parallel(busy, [(tmp_path,)] * 10, "test"))
     monkeypatch.setenv("ONEVIEW_WORKERS", "2")
     assert all(alone for _, alone in parallel(busy, [(tmp_path,)] * 10, "test", gpu=True))
+
+
+def test_workers_that_die_before_they_start_are_no_calls_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.records.parallel._serve", lambda *_: os._exit(1))
+    with pytest.raises(OSError, match="test: worker processes keep dying before they start; is there memory"):
+        list(parallel(os.getpid, [()] * 6, "test"))
+
+
+def reserve(gigabytes: float) -> int:
+    return np.empty(int(gigabytes * 1e9), np.uint8).size
+
+
+def test_the_limit_is_of_memory_beside_what_was_inherited() -> None:
+    held = np.empty(3 * 10**9, np.uint8)  # more than a call may take; reserved, and touched nowhere
+    results = dict(parallel(reserve, [(1.8,), (2.2,)], "test"))
+    assert results[0] == 1.8e9 and results[1].reason == "too_large" and held.size
+
+
+def own_threads() -> int:
+    return max([pool["num_threads"] for pool in threadpool_info()], default=1)
+
+
+def test_a_worker_computes_in_one_thread() -> None:
+    assert set(dict(parallel(own_threads, [()] * 3, "test")).values()) == {1}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_waits_for_no_call(tmp_path: Path, how: signal.Signals) -> None:
+    """Ctrl-C reaches the workers too, which say nothing of it; SIGTERM the stage alone."""
+    (tmp_path / "stage.py").write_text(
+        "import time; from pipeline.records.parallel import parallel\n"
+        "def main(): list(parallel(time.sleep, [(60,)] * 2, 'test'))\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", "from pipeline.runtime.command import run; run('stage')"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "ONEVIEW_MODEL_SECONDS": "100"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob(f"{MARKS}/*/*"))) < 2:
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.02)
+    os.killpg(run.pid, how) if how == signal.SIGINT else run.send_signal(how)
+    assert run.communicate(timeout=30)[1] == "stopped; run it again to go on from here\n"
+    assert run.returncode == 1 and not list(MARKS.iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)

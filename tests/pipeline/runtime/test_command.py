@@ -61,6 +61,13 @@ def test_refused_input_ends_with_one_line(tmp_path: Path) -> None:
     assert "Traceback" in run(tmp_path, *command("catalog"), ONEVIEW_TRACEBACK="1").stderr
 
 
+def test_a_library_says_nothing_about_its_future(tmp_path: Path) -> None:
+    code = "import warnings\nwarnings.warn('it will go', FutureWarning)\nraise ValueError('it went')\n"
+    (tmp_path / "numpy.py").write_text(code)
+    result = run(tmp_path, *command("train", "r3d"), PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert result.returncode == 1 and not result.stdout and result.stderr == "error: it went\n"
+
+
 def interruptible() -> None:
     """A child of a shell's background job would ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.files import atomic_write, told
+from pipeline.runtime.files import atomic_folder, atomic_write, told
 
 
 def test_replaces_a_file_and_a_folder(tmp_path: Path) -> None:
@@ -77,3 +78,24 @@ def test_an_error_of_the_system_is_told_without_its_number(tmp_path: Path) -> No
     assert told(found.value) == f"{tmp_path / 'none'}: No such file or directory"
     assert told(OSError(28, "No space left on device")) == "No space left on device"
     assert told(OSError("of another kind")) == told(ValueError("of another kind")) == "of another kind"
+
+
+def test_a_folder_is_replaced_with_all_that_was_made_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    for names in (["a.csv", "b.csv", "status.md"], ["c.csv"]):
+        with atomic_folder(folder, "*.csv", "status.md") as temporary:
+            for name in names:
+                (temporary / name).touch()
+        assert sorted(os.listdir(folder)) == names
+    for name in ("notes.md", "sub/d.csv", ".hidden"):
+        other = folder / name
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("mine")
+        shown = re.escape(str(folder / name.split("/")[0]))
+        with pytest.raises(ValueError, match=f"^{shown}: expected only .*.csv, status.md in .*, as it is made anew"):
+            atomic_folder(folder, "*.csv", "status.md").__enter__()
+        assert other.read_text() == "mine" and (folder / "c.csv").exists()
+        other.unlink()
+        if other.parent != folder:
+            other.parent.rmdir()
+    assert os.listdir(tmp_path) == ["made"]

@@ -85,7 +85,7 @@ def test_refuses_what_is_no_shard_of_this_version(tmp_path: Path) -> None:
     layout.write(path, iter([sample("a")]), 1, "s", "train", "f")
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 0
-    with pytest.raises(ValueError, match="train-000.h5: expected oneview-shard version 2, got oneview-shard version 0"):
+    with pytest.raises(ValueError, match="train-000.h5: expected oneview-shard version 3, got oneview-shard version 0"):
         ShardDataset(tmp_path, ["s"], "train")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="train-000.h5: expected an HDF5 shard"):
@@ -187,6 +187,34 @@ def test_refuses_damaged_chunks_and_other_storage(tmp_path: Path) -> None:
         file.create_dataset("points", data=points, chunks=(1, 500, 3), shuffle=True)
     with pytest.raises(ValueError, match=r"points: expected chunks .1, 500, 3., plain or deflated, got .1, 500, 3. wi"):
         ShardDataset(tmp_path, ["s"], "val", targets=("points",))[0]
+
+
+def test_no_flipped_bit_changes_what_is_read_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "s" / "val-000.h5"
+    layout.write(path, iter([sample("a"), sample("b")]), 2, "s", "val", "f")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+
+    def content() -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+        dataset = ShardDataset(tmp_path, ["s"], "val", 3, targets=("occupancy", "points", "cameras", "affine"))
+        return dataset.models, [value for item in (0, 1) for value in dataset.model(item).values()]
+
+    models, arrays = content()
+    with h5py.File(path, "r", locking=False) as file:
+        chunks = [file[name].id.get_chunk_info(1) for name in ("views", "masks", "occupancy", "points", "cameras")]
+        ids = file["model_id"].id.get_chunk_info(0)
+    inside = [chunk.byte_offset + int(rng.integers(chunk.size)) for chunk in (*chunks, ids)]
+    noticed = 0
+    for place in [*inside, *rng.integers(0, len(whole), 40)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << int(rng.integers(8))]) + whole[place + 1 :])
+        try:
+            found, others = content()
+        except ValueError as error:
+            assert "val-000.h5: " in str(error)
+            noticed += 1
+        else:  # in what is not read
+            assert place not in inside and found == models
+            assert all(np.array_equal(a, b) for a, b in zip(arrays, others, strict=True))
+    assert noticed > len(inside)
 
 
 def test_open_files_are_not_pickled(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.pipeline.sources import trees
 NOISE = np.random.default_rng(0).random((16, 16, 16)) < 0.3
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # in PyTorch3D's reader
 def test_same_cells_as_other_readers() -> None:
     data = trees.binvox(NOISE)
     found = binvox.read(data).occupancy

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.geometry.meshes import MeshError
+from pipeline.records.parallel import parallel
 from pipeline.sources import tree
 
 
@@ -79,3 +80,17 @@ def test_too_large_is_told_before_reading(root: Path, monkeypatch: pytest.Monkey
         with pytest.raises(MeshError, match="expected at most 5 bytes, got [67]") as caught:
             tree.read(root, location)
         assert caught.value.reason == "too_large"
+
+
+def test_forks_read_a_zip_that_is_open_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fork inherits open, it reads at one place with its parent and the other forks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONEVIEW_WORKERS", "2")
+    contents = {f"{n}.obj": bytes([n]) * 300_000 for n in range(60)}
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    calls = [(tmp_path, f"c.zip!/{name}") for name in contents]
+    for call in calls:
+        tree.stamp(*call)
+    assert [found for _, found in sorted(parallel(tree.read, calls, "test"))] == list(contents.values())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,33 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, contents: dict[str, A
     (tmp_path / "small.pt").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match="small.pt: expected a checkpoint, got"):
         checkpoints.load_checkpoint(tmp_path / "small.pt")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path, contents: dict[str, Any]) -> None:
+    path = tmp_path / "small.pt"
+    checkpoints.save(path, contents)
+    whole = path.read_bytes()
+    weight = contents["state"]["encoder.mu.weight"].numpy().tobytes()
+    for place in (whole.index(weight[:16]), whole.index(b"oneview-checkpoint"), len(whole) - 30):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match="small.pt: expected a checkpoint, got "):
+            checkpoints.load_checkpoint(path)
+
+
+def test_a_disk_that_takes_no_more_is_told_by_the_files_name(tmp_path: Path, contents: dict[str, Any]) -> None:
+    """A limit on the size of files stands for the disk."""
+    path = tmp_path / "small.pt"
+    checkpoints.save(path, contents)
+    whole, before = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large: '.*small.pt'"):
+            checkpoints.save(path, contents)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

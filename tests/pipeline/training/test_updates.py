@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pipeline.training.params import PRECISIONS, Params
 from pipeline.training.updates import Updates
 from pipeline.training.validation import validate
 from tests.pipeline.training.test_params import PARAMS
-from tests.systems import CONFIGS, batch
+from tests.systems import CONFIGS, batch, quiet, without_batch_norm
 
 WEIGHTS = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
 INSIDE = {"bf16-mixed": torch.bfloat16, **WEIGHTS}
@@ -25,7 +26,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def updates(name: str, fabric: Fabric | None = None, **changes: Any) -> Updates:
+def updates(name: str, fabric: Fabric | None = None, **changes: Any) -> Any:
     params = Params(**(PARAMS | changes))
     chosen: Any = params.precision
     torch.manual_seed(0)
@@ -109,6 +110,45 @@ def test_half_precision_with_a_scaled_loss_learns() -> None:
     assert trained.skipped == 2 and scaler.get_scale() == 2.0**38  # and halved with every step that overflows
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_batch_in_pieces_has_the_losses_and_gradients_of_the_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet(monkeypatch.setattr)
+    given, found = batch(CONFIGS[name], 8), []
+    for pieces in (1, 4):
+        torch.manual_seed(0)
+        network = without_batch_norm(model.create(name, CONFIGS[name]))
+        trained = Updates(Fabric(accelerator="cpu", devices=1), network, Params(**PARAMS, accumulate=pieces))
+        losses = trained.step(given, 0, 0.0)
+        gradients = [weight.grad.flatten() for weight in network.parameters() if weight.grad is not None]
+        found.append((losses, torch.cat(gradients), trained.norms))
+    (whole, gradient, norms), (pieces_losses, pieces_gradient, pieces_norms) = found
+    assert len(norms) == len(trained.optimizers)
+    assert {k: v.item() for k, v in pieces_losses.items()} == pytest.approx({k: v.item() for k, v in whole.items()})
+    assert (pieces_gradient - gradient).norm() < 1e-5 * gradient.norm()
+    for part, norm in norms.items():
+        assert pieces_norms[part].item() == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_the_discriminators_gate_is_the_same_for_all_pieces_of_a_batch() -> None:
+    trained = updates("r3d", accumulate=4)
+    trained.network.config = replace(CONFIGS["r3d"], discriminator_gate=0.5)
+    seen = []
+    whole = trained.losses
+
+    def noted(given: dict[str, Any], part: str) -> dict[str, Tensor]:
+        seen.append(trained.network.accuracy.item())
+        return whole(given, part)
+
+    trained.losses = noted
+    for number in range(3):
+        seen.clear()
+        trained.step(batch(CONFIGS["r3d"], 8, seed=number), number, 1.0)
+        assert len(seen) == 8 and len(set(seen)) == 1
+    assert 0 < seen[0] <= 1
+
+
 class Line(nn.Module):
     """Two parts of a weight each, whose gradients are what the images and the points say."""
 
@@ -146,6 +186,20 @@ def snapshot(trained: Updates) -> dict[str, Any]:
         for s in states
         for key, value in s.items()
     }
+
+
+def test_an_average_of_the_weights_forgets_its_beginning_and_then_keeps_its_share() -> None:
+    trained = line(ema=0.5, weight_decay=0.0)
+    expected = 1.0
+    for number, kept in enumerate([1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14]):
+        trained.step(given(1.0), number, 1.0)
+        expected = kept * expected + (1 - kept) * snapshot(trained)["a"].item()
+        assert trained.averaged.state_dict()["a"].item() == pytest.approx(expected)
+    for number in range(30, 40):
+        trained.step(given(1.0), number, 1.0)
+        expected = 0.5 * expected + 0.5 * snapshot(trained)["a"].item()
+    assert trained.averaged.state_dict()["a"].item() == pytest.approx(expected)
+    assert trained.averaged.state_dict()["seen"].item() == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
