@@ -218,6 +218,7 @@ class Entry:
         views = min(getattr(self.config, "views", 1), stored)
         self.data = ShardDataset(root, categories, "train", views, targets)
         self.rows = rows(self.kind, hasattr(self.network(0), "phases"))
+        self.fastest = "recorded" if "recorded" in self.rows else "resident"
 
     def network(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
@@ -351,6 +352,11 @@ class Table:
 
         self.add("speed", entry, title, measure)
 
+    def learning(self, entry: Entry, steps: int) -> None:
+        for title, seed in ((entry.fastest, 0), ("plain", 0), (entry.fastest, 1)):
+            learn = partial(entry.learn, entry.rows[title], seed, steps)
+            self.add(f"after {steps} steps", entry, f"{title}, seed {seed}", learn)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -370,21 +376,22 @@ def main() -> None:
             if not args.entries or entry in args.entries
         ]
 
-    measured = entries(ENTRIES[kind])
-    fastest = {entry.entry: [title for title in entry.rows if title != "compiled"][-1] for entry in measured}
+    measured, steps = entries(ENTRIES[kind]), STEPS[kind] if args.steps is None else args.steps
+    learnt = entries(LEARNT[kind]) if steps else []
     for entry in measured:
-        for title in ("plain", fastest[entry.entry]):
+        for title in ("plain", entry.fastest):
             table.speed(entry, title, args.row_seconds)
-    steps = STEPS[kind] if args.steps is None else args.steps
-    for entry in entries(LEARNT[kind]) if steps else ():
-        plain, fast = entry.rows["plain"], entry.rows["recorded" if "recorded" in entry.rows else "resident"]
-        for title, row, seed in (("fast, seed 0", fast, 0), ("plain, seed 0", plain, 0), ("fast, seed 1", fast, 1)):
-            table.add(f"after {steps} steps", entry, title, partial(entry.learn, row, seed, steps))
-    for last in (False, True):
-        for entry in measured:
-            for title in entry.rows:
-                if last == (title == "compiled"):
-                    table.speed(entry, title, args.row_seconds)
+    for entry in learnt[:2]:
+        table.learning(entry, steps)
+    for entry in measured:
+        for title in entry.rows:
+            if title != "compiled":
+                table.speed(entry, title, args.row_seconds)
+    for entry in learnt[2:]:
+        table.learning(entry, steps)
+    for entry in measured:
+        if "compiled" in entry.rows:
+            table.speed(entry, "compiled", args.row_seconds)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def test_the_table_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             assert speed[title]["samples_per_s"] > 0 and 0 <= speed[title]["waiting"] <= 1
     learnt = found["after 20 steps"]["r3d"]
     for loss in ("voxels", "kl", "adversarial", "discriminator"):
-        assert learnt["fast, seed 0"][loss] > 0
-    assert learnt["fast, seed 0"]["voxels"] == pytest.approx(learnt["plain, seed 0"]["voxels"], rel=0.1)
-    assert learnt["fast, seed 0"]["voxels"] != learnt["fast, seed 1"]["voxels"]
+        assert learnt["resident, seed 0"][loss] > 0
+    assert learnt["resident, seed 0"]["voxels"] == pytest.approx(learnt["plain, seed 0"]["voxels"], rel=0.1)
+    assert learnt["resident, seed 0"]["voxels"] != learnt["resident, seed 1"]["voxels"]
 
 
 def test_rows_add_one_thing_each() -> None:
