@@ -553,7 +553,7 @@ def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pyte
         (
             {"precision": "31-true"},
             "tiny",
-            "params.yaml: train.precision: expected one of 32-true, .* 64-true, got 31-true",
+            "params.yaml: train.precision: expected one of auto, .* 64-true, got 31-true",
         ),
         ({}, "huge", "params.yaml: selected_systems: expected an entry 'huge', found tiny"),
     ],
