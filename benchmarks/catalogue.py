@@ -63,9 +63,9 @@ def timed(project: Path, module: str, *arguments: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", type=int, default=50_000)
-    parser.add_argument("--categories", type=int, default=50)
+    parser = argparse.ArgumentParser("python -m benchmarks.catalogue", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", type=int, default=50_000, help="meshes of the made tree")
+    parser.add_argument("--categories", type=int, default=50, help="that they are spread over")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root, project = Path(name) / "raw", Path(name) / "project"

@@ -278,11 +278,11 @@ def disk(root: Path, models: int) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.loader", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path, default=layout.SHARDS, help="models come from here, or are made")
-    parser.add_argument("--models", type=int, default=64)
-    parser.add_argument("--samples", type=int, default=768)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--models", type=int, default=64, help="in the shards that are read")
+    parser.add_argument("--samples", type=int, default=768, help="read in a round")
+    parser.add_argument("--rounds", type=int, default=9, help="of which the median counts")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

@@ -163,7 +163,7 @@ def measure(chosen: list[Sample]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.metrics", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("data/embedded"), help="data set with meshes")
     parser.add_argument("--sample", type=int, default=40, help="models")
     options = parser.parse_args()

@@ -161,8 +161,8 @@ def worker(stage: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("data/embedded"))
+    parser = argparse.ArgumentParser("python -m benchmarks.preprocess", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("data/embedded"), help="data set with meshes")
     parser.add_argument("--models", type=int, default=120, help="of these the bare work and the wall-clock are taken")
     parser.add_argument("--least", type=int, default=7, help="models that a category has which goes the whole road")
     arguments = parser.parse_args()

@@ -277,11 +277,11 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("data/embedded"))
+    parser = argparse.ArgumentParser("python -m benchmarks.render", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("data/embedded"), help="data set with meshes")
     parser.add_argument("--meshes", type=int, help="how many of them, evenly over the categories; all if not given")
     parser.add_argument("--sample", type=int, default=50, help="meshes that PyTorch3D gets on a CPU")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="on which this project renders")
     options = parser.parse_args()
     torch.set_num_threads(1)
     params = load("render", render.Params)

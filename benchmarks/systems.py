@@ -61,7 +61,7 @@ def compared(selected: dict[str, str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.systems", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("label", help="of the data set, in the name of the file")
     write(f"systems_{parser.parse_args().label}", LIBRARIES, collect())
 

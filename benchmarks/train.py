@@ -359,7 +359,7 @@ class Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.train", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=SHARDS, help="folder of the shards")
     parser.add_argument("--seconds", type=float, default=210, help="nothing begins after so many")
     parser.add_argument("--row-seconds", type=float, default=MEASURED, help="a row is timed for so many")

@@ -211,7 +211,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.voxelize", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=["suite", "speed", "memory", []], help="all if none is given")
     parser.add_argument("--root", type=Path, default=Path("data/embedded"), help="data set with meshes")
     parser.add_argument("--families", type=int, default=1, help="members of each embedded family in the suite")

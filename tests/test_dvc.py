@@ -65,18 +65,21 @@ class Project:
 
     def repro(self, **environment: str) -> tuple[set[str], str]:
         """Names of the stages that ran, and all that was printed."""
+        result = self.dvc("repro", **environment)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return set(re.findall(r"Running stage '([^']+)'", result.stdout)), result.stdout
+
+    def dvc(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         # With bytecode, which some machines leave out: it must not count as a change.
         settings = {"PATH": path, "ONEVIEW_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-        result = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro"],
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
             cwd=self.folder,
             env=os.environ | settings | environment,
             capture_output=True,
             text=True,
         )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return set(re.findall(r"Running stage '([^']+)'", result.stdout)), result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +153,40 @@ def test_a_network_reruns_its_training(project: Project) -> None:
 def test_metrics_do_not_train(project: Project) -> None:
     project.edit("pipeline/scoring/scorer.py", "FIXED = (0.4, 0.5)", "FIXED = (0.4, 0.6)")
     assert project.repro()[0] == {"baselines", *SCORED}
+
+
+def test_nobody_elses_file_is_lost(project: Project) -> None:
+    mine = [project.folder / "data" / name for name in ("raw/mine.obj", "embedded/mine.obj", f"shards/{CHAIR}/notes")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    project.change("synthesize", seed=1)
+    first = project.dvc("repro")
+    assert first.returncode and "error: data/embedded/mine.obj: expected no file but those" in first.stderr
+    mine[1].rename(project.folder / "mine.obj")
+    second = project.dvc("repro")
+    assert second.returncode and f"error: data/shards/{CHAIR}/notes: expected only *.h5, status.csv" in second.stderr
+    assert mine[0].read_text() == mine[2].read_text() == "mine"
+
+
+def test_a_category_by_its_name_and_a_synset_without_quotes(project: Project) -> None:
+    project.change("dataset", categories=["chair", TABLE])
+    result = project.dvc("repro", "pack@chair")
+    assert result.returncode == 0 and "render chair: 14 models, 14 from the cache" in result.stdout
+    assert (project.folder / "data/shards/chair/status.csv").is_file()
+    text = (project.folder / "params.yaml").read_text()
+    (project.folder / "params.yaml").write_text(text.replace('"chair"', CHAIR))
+    result = project.dvc("repro")
+    assert result.returncode and f'error: params.yaml: line 1: expected "{CHAIR}", got {CHAIR}; put it' in result.stderr
+
+
+def test_what_is_no_longer_selected_is_put_away(project: Project) -> None:
+    values = yaml.safe_load((project.folder / "params.yaml").read_text())
+    values["systems"]["again"] = values["systems"]["r3d"]
+    values["selected_systems"] = {"again": "r3d"}
+    (project.folder / "params.yaml").write_text(json.dumps(values))
+    assert project.repro()[0] == {"train@again", "metrics@again", "compare", "report@again"}
+    assert project.repro()[0] == set()
+    data = project.folder / "data"
+    assert not [path for path in data.glob("*/r3d*") if path.parent.name not in ("checkpoints", "dvclive")]
+    assert (data / "old/report/r3d/index.html").is_file() and (data / "checkpoints/r3d.pt").is_file()

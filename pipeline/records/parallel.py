@@ -186,18 +186,17 @@ class _Worker:
 
 def _serve(pipe: Connection, calls: Sequence[_Call], parent: int) -> None:
     """In the worker: answers the number of a call with its result, or with what it raised and where."""
-    _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with(parent)
     threadpool_limits(1)
     gc.freeze()  # what was inherited stays shared: looking it through for garbage would write to it
     while True:
         index = pipe.recv()
         try:
-            answer = calls[index](), ""
+            pipe.send((calls[index](), ""))
         except Exception as error:
-            answer = error, f"in a worker process:\n{traceback.format_exc()}"
-        pipe.send(answer)
+            pipe.send((error, f"in a worker process:\n{traceback.format_exc()}"))
 
 
 def _die_with(parent: int) -> None:

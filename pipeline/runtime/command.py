@@ -48,7 +48,7 @@ def run(module: str, *arguments: Argument) -> NoReturn:
     except (ValueError, OSError) as error:
         if os.environ.get("ONEVIEW_TRACEBACK"):
             raise
-        sys.exit(f"error: {told(error)}")
+        sys.exit(f"error: {' '.join(line.strip() for line in told(error).splitlines())}")
     except KeyboardInterrupt:
         sys.exit(STOPPED)
 

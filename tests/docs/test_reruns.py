@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from pipeline.scoring.figures import FEW, HEADLINE
+from pipeline.scoring.tables import WIDTH
 from tests.test_docs import PAGES, blocks, commands
 
 pytestmark = pytest.mark.long
@@ -24,17 +25,19 @@ ROOT = Path(__file__).parents[2]
 CATEGORY = "03001627"  # the one that the pages name
 CALLED = {" ".join(c) for page in ("README.md", "docs/reruns.md") for c in commands(PAGES[page]) if c[0] == "dvc"}
 FIGURES = [HEADLINE.get(name, name) for name in FEW]  # in overall.json
-# Makes the paths that it is told, as the stage would in minutes: figures, other files, folders of tables.
+# Makes the paths that it is told, as the stage would in minutes: figures, other files, folders of tables. No run is
+# like another.
 STAND_IN = f"""
-import json, sys
+import json, random, sys
 from pathlib import Path
+found = round(random.random(), 4)
 for path in map(Path, sys.argv[1:]):
     (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
     if path.suffix == ".json":
-        path.write_text(json.dumps(dict.fromkeys({FIGURES}, 0.5)))
+        path.write_text(json.dumps(dict.fromkeys({FIGURES}, found)))
     else:
         table = path if path.suffix else path / "{CATEGORY}.csv"
-        table.write_text("samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,1,1,1,1,1\\n")
+        table.write_text(f"samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,{{found}},1,1,1,1\\n")
 """
 
 
@@ -92,7 +95,10 @@ def test_a_sweep_as_the_page_has_it(project: Project) -> None:
             project.run("dvc", "queue", "remove", *queued[1:])  # one of them says it all
         if command[-1] == "NAME":
             command = [*command[:-1], *queued[:1]]
-        project.run(*command)
+        shown = project.run(*command)
+        if command[1:3] == ["exp", "show"]:
+            assert "iou_32" in shown and "systems.r3d.latent" in shown and queued[0] in shown
+            assert max(map(len, shown.splitlines())) <= WIDTH
     swept, untouched = project.entries(), {entry: values for entry, values in before.items() if entry != "r3d"}
     assert swept.pop("r3d") | {"latent": 0, "heads": 0} == before["r3d"] | {"latent": 0, "heads": 0} != before["r3d"]
     assert swept == untouched, "an experiment with one entry leaves those that share its values as they were"
@@ -102,7 +108,9 @@ def test_a_sweep_as_the_page_has_it(project: Project) -> None:
 @pytest.mark.parametrize("command", sorted(command for command in CALLED if not command.startswith("dvc exp")))
 def test_other_commands(project: Project, command: str) -> None:
     words = (sorted(map(str, project.folder.glob(word))) or [word] for word in command.split())
-    project.run(*itertools.chain.from_iterable(words))
+    shown = project.run(*itertools.chain.from_iterable(words))
+    if command.startswith("dvc metrics show"):
+        assert "category_mean_shape" in shown and max(map(len, shown.splitlines())) <= WIDTH
 
 
 def test_a_shared_value_reruns_all_that_share_it(project: Project) -> None:

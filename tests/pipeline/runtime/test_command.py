@@ -62,7 +62,7 @@ def test_refused_input_ends_with_one_line(tmp_path: Path) -> None:
 
 
 def test_a_library_says_nothing_about_its_future(tmp_path: Path) -> None:
-    code = "import warnings\nwarnings.warn('it will go', FutureWarning)\nraise ValueError('it went')\n"
+    code = "import warnings\nwarnings.warn('it will go', FutureWarning)\nraise ValueError('it\\n  went')\n"
     (tmp_path / "numpy.py").write_text(code)
     result = run(tmp_path, *command("train", "r3d"), PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert result.returncode == 1 and not result.stdout and result.stderr == "error: it went\n"
