@@ -143,6 +143,7 @@ class Recorded:
         self.kind: object = None
         self.warm, self.failed = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream: torch.cuda.Stream | None = None
         self.batch: dict[str, Any] = {}
         self.results: dict[str, Tensor] = {}
 
@@ -150,6 +151,7 @@ class Recorded:
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
         kind = bisect(self.phases, batch["progress"]), {name: value.shape for name, value in tensors.items()}
         if kind != self.kind:
+            torch.cuda.synchronize()  # a graph may only go when it is done
             self.kind, self.warm, self.graph = kind, 0, None
         if self.warm < WARM_STEPS:
             self.warm += 1
@@ -164,19 +166,19 @@ class Recorded:
         return {name: value.clone() for name, value in self.results.items()}
 
     def _beside(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """On a stream of its own, as in the recording: what autograd keeps by stream is then the same."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        """On the stream of the recording: what autograd keeps by stream is then the same."""
+        self.stream = self.stream or torch.cuda.Stream()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
             results = self.function(dict(batch))
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self.stream)
         return results
 
     def _record(self, batch: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.batch = batch | {name: value.clone() for name, value in tensors.items()}
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self.stream):
                 self.results = self.function(dict(self.batch))
         except RuntimeError as error:
             print(f"train.speed auto: no CUDA graph after all: {str(error).splitlines()[0]}", flush=True)

@@ -141,6 +141,7 @@ def test_each_kind_of_step_is_run_then_recorded_then_repeated(monkeypatch: pytes
 
     monkeypatch.setattr(Recorded, "_record", record)
     monkeypatch.setattr(Recorded, "_beside", beside)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: None)
     doubled = Recorded(lambda given: {"y": 2 * given["x"]}, (0.5,))
     results = []
     for progress, length in [(0.1, 2)] * (WARM_STEPS + 2) + [(0.5, 2)] * (WARM_STEPS + 1) + [(0.6, 3)]:
