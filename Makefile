@@ -2,12 +2,13 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test quick check bench lock clean
+.PHONY: help setup demo test quick check bench bench-gpu lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
 CODE = pipeline model tests benchmarks
 ROOT = data/embedded
+SHARDS = data/shards
 # A process a core; a file's tests stay together, since they may share what they prepare, and the order is conftest.py's.
 TESTS = $(IN_VENV) pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -49,6 +50,11 @@ bench: setup ## measure everything against its peers; ROOT=/data/ShapeNetCore.v2
 	@[ $(ROOT) != data/embedded ] || $(IN_VENV) dvc repro --quiet synthesize
 	for name in voxelize render preprocess metrics; do $(IN_VENV) benchmarks.$$name --root $(ROOT); done
 	for name in loader catalogue; do $(IN_VENV) benchmarks.$$name; done
+
+bench-gpu: ## on a machine with a GPU, at most 8 minutes: its tests, and how fast systems train; SHARDS=folder of the shards
+	@python=python3
+	[ ! -e .venv/ready ] || python=.venv/bin/python
+	$$python -m benchmarks.gpu --root $(SHARDS)
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

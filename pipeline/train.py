@@ -22,7 +22,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 from tqdm import tqdm
 
 import model
@@ -39,6 +39,7 @@ from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
+from pipeline.shards.resident import Resident, stored_bytes
 from pipeline.training import checkpoints, memory, resume, snapshots, stop, validation
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
@@ -47,6 +48,7 @@ from pipeline.training.order import Batches
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
 from pipeline.training.snapshots import SNAPSHOTS
+from pipeline.training.speed import hasten, precision, repeat
 from pipeline.training.start import start_from
 from pipeline.training.state import State
 from pipeline.training.stop import Stop
@@ -61,7 +63,7 @@ KEEP_SECONDS = 60  # at most this much is lost when a run is killed
 def main(system: str, fit: bool = False) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
-    trainer = Trainer(launch(params.precision, alone=fit), system, module, config, params, categories)
+    trainer = Trainer(launch(precision(params), alone=fit), system, module, config, params, categories)
     if fit:
         return trainer.fit()
     best, whole = trainer.train()
@@ -129,7 +131,9 @@ class Trainer:
         self.resume_point = resume.RESUME / f"{system}.pt"
         if params.start_from and self.first:
             start_from(Path(params.start_from), self.network, (self.best, self.last, self.resume_point))
+        self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))
         self.updates = Updates(fabric, self.network, params)
+        self.resident: dict[str, Resident] = {}
         alike([*self.updates.values, *self.updates.averages])
         self.watch, self.kept = Watch(self.updates, params), time.monotonic()
         self.shown = snapshots.fixed(len(self.data["val"].models), self.data["val"].groups)
@@ -141,6 +145,8 @@ class Trainer:
             The checkpoint that did best, and whether it came to the end.
         """
         self._go_on()
+        if self.choices.recorded:
+            repeat(self.updates, self.network.phases)
         params, state, system = self.params, self.state, self.about["system"]
         done, total = state.step * params.batch_size, params.steps * params.batch_size
         bar = progress(f"train {system}", total, "sample", done, self.first)
@@ -209,19 +215,23 @@ class Trainer:
     def _batch(self, raw: dict[str, Tensor]) -> dict[str, Any]:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
 
-    def _loader(self, split: str) -> DataLoader:
+    def _loader(self, split: str) -> Iterable[dict[str, Tensor]]:
         """Collated items of this process: of every step to come for `train`, its share of the views for `val`."""
         data, size = self.data[split], self.params.batch_size
         rank, count = self.fabric.global_rank, self.fabric.world_size
         items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
-        given: dict[str, Any] = {"sampler": items[rank::count], "batch_size": size // count}
+        batches: Any = BatchSampler(items[rank::count], size // count, drop_last=False)
         if split == "train":
             steps = range(self.state.step, self.params.steps)
-            given = {"batch_sampler": Batches(len(data), size, steps, self.params.seed, rank, count)}
+            batches = Batches(len(data), size, steps, self.params.seed, rank, count)
+        readers, on_cuda = max(1, workers() // count), self.fabric.device.type == "cuda"
+        if self.choices.resident:
+            if split not in self.resident:
+                self.resident[split] = Resident(data, self.fabric.device, readers)
+            return self.resident[split].batches(batches)
         # On a CPU the network itself needs every core.
-        on_cuda = self.fabric.device.type == "cuda"
-        readers = max(1, min(8, workers() // count)) if on_cuda else 0
-        return DataLoader(data, num_workers=readers, pin_memory=on_cuda, **given)  # type: ignore[arg-type]
+        readers = min(8, readers) if on_cuda else 0
+        return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=on_cuda)  # type: ignore[arg-type]
 
     def _keep(self, now: bool, failed: bool = False) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""

@@ -48,8 +48,7 @@ class Doubling(nn.ConvTranspose3d):
         # Along an axis, what each half of a cell takes from the cells before, at and after it: a weight of the four.
         axis = torch.zeros(4, 2, 3)
         axis[[3, 1, 2, 0], [0, 0, 1, 1], [0, 1, 1, 2]] = 1
-        taps = torch.einsum("xap,ybq,zcr->xyzabcpqr", axis, axis, axis)
-        self.register_buffer("taps", taps.reshape(4**3, 6**3), persistent=False)
+        self.register_buffer("taps", _cubed(axis), persistent=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         weight = (self.weight.flatten(2) @ self.taps).unflatten(2, (8, 3, 3, 3))
@@ -62,8 +61,39 @@ def downwards(channels: tuple[int, ...]) -> list[nn.Module]:
     """Convolutions, each half as wide: (B, 1, R, R, R) -> (B, channels[-1], r, r, r), r = R / 2^n."""
     layers: list[nn.Module] = []
     for before, after in pairwise((1, *channels)):
-        layers += [nn.Conv3d(before, after, 4, 2, 1, bias=False), nn.BatchNorm3d(after), nn.LeakyReLU(0.2)]
+        layer = Halving(1, after) if before == 1 else nn.Conv3d(before, after, 4, 2, 1, bias=False)
+        layers += [layer, nn.BatchNorm3d(after), nn.LeakyReLU(0.2)]
     return layers
+
+
+class Halving(nn.Conv3d):
+    """A convolution of kernel 4, stride 2 and padding 1, without bias, for few input channels (C) and even sizes.
+
+    On CUDA it is worked out as one of kernel 3 from 8 C channels, the cells of cubes of two put one after the other:
+    the same sums in a third of the time on an H100. On a CPU it would be no faster.
+    """
+
+    taps: Tensor
+
+    def __init__(self, before: int, after: int):
+        super().__init__(before, after, 4, 2, 1, bias=False)
+        # Along an axis, the weight of the four that each half of the cubes before, at and after a cell is given.
+        axis = torch.zeros(4, 2, 3)
+        axis[[0, 1, 2, 3], [1, 0, 1, 0], [0, 1, 1, 2]] = 1
+        self.register_buffer("taps", _cubed(axis), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of_cubes(x) if x.is_cuda else super().forward(x)
+
+    def of_cubes(self, x: Tensor) -> Tensor:
+        weight = (self.weight.flatten(2) @ self.taps).unflatten(2, (8, 3, 3, 3)).flatten(1, 2)
+        cubes = x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 3, 5, 7, 2, 4, 6)
+        return F.conv3d(cubes.flatten(1, 4).contiguous(memory_format=torch.channels_last_3d), weight, padding=1)
+
+
+def _cubed(axis: Tensor) -> Tensor:
+    """What a kernel's weights become along one axis, (4, halves 2, taps 3), along all three: (4^3, 6^3)."""
+    return torch.einsum("xap,ybq,zcr->xyzabcpqr", axis, axis, axis).reshape(4**3, 6**3)
 
 
 def volumetric(*layers: nn.Module) -> nn.Sequential:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class Resident:
         """The collated items of each list of items, as a DataLoader gives them, on the device."""
         waiting = iter(orders)
         while chunk := list(islice(waiting, AHEAD)):
-            for items in torch.tensor(chunk).to(self.device):
+            together = torch.tensor(list(chain.from_iterable(chunk))).to(self.device)
+            for items in together.split([len(order) for order in chunk]):
                 yield self.collated(items)
 
     def collated(self, items: Tensor) -> dict[str, Tensor]:

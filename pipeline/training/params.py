@@ -8,6 +8,7 @@ from dataclasses import dataclass
 # Not among them: 16-true, whose weights lose most steps and whose gradients nothing scales, and transformer-engine,
 # which knows no convolutions.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+SPEEDS = ("auto", "plain")
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Params:
         lr: learning rate of AdamW after the warm-up; a cosine takes it to 0. A part of a system may have its own.
         lr_warmup: share of the training in which the rate rises from 0.
         weight_decay: of AdamW.
-        precision: of Lightning Fabric, one of PRECISIONS: 32-true; bf16-mixed, or 16-mixed with scaled losses, where
-            only products of matrices are in half precision; bf16-true and 64-true, where weights are as well.
+        precision: auto, which is bf16-mixed on a CUDA device that has it, unless `speed` is plain, and else 32-true; or
+            of Lightning Fabric, one of PRECISIONS: 32-true; bf16-mixed, or 16-mixed with scaled losses, where only
+            products of matrices are in half precision; bf16-true and 64-true, where weights are as well.
         validations: how often the validation split is predicted, evenly spaced, at the end for the last time.
         validation_views: of each of its models, the first ones; all where there are fewer.
         best_threshold: probability above which a cell counts as full, for the choice of the best weights.
@@ -35,6 +37,8 @@ class Params:
             keeps less; what is validated and saved is this average then. 0: the weights themselves.
         start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
         tensorboard: whether TensorBoard gets curves and log as well; it has to be installed.
+        speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
+            leaves it at what PyTorch does by itself. On a CPU they are the same.
     """
 
     seed: int
@@ -52,6 +56,7 @@ class Params:
     ema: float = 0.0
     start_from: str = ""
     tensorboard: bool = False
+    speed: str = "auto"
 
     def __post_init__(self) -> None:
         for name, smallest in (
@@ -69,8 +74,9 @@ class Params:
         for name in ("lr_warmup", "best_threshold", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision}")
+        for name, choices in (("precision", ("auto", *PRECISIONS)), ("speed", SPEEDS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)}")
         if self.ema and self.precision == "bf16-true":
             raise ValueError(f"ema: expected 0 with bf16-true, whose weights are too coarse to average, got {self.ema}")
 

@@ -34,7 +34,8 @@ class Updates:
 
     Attributes:
         averaged: what is validated, an average of the weights where `params` asks for one, otherwise the network.
-        losses: the network's own; whoever has a faster function of the same values may put it here.
+        run: all of a step that is a function of the batch and of what is in the device's memory; whoever has a faster
+            one of the same values may put it here.
         optimizers: by part.
         norms: by part, () the length of its last gradient, before it was clipped.
         skipped: () int64, steps in which that happened.
@@ -45,12 +46,12 @@ class Updates:
         self.fabric, self.params, precision = fabric, params, fabric.strategy.precision
         self.network = share_norms(precision.convert_module(network).to(fabric.device), fabric.device)
         self.losses = cast(Callable[[dict[str, Any], str], Losses], network.losses)
+        self.run = self._run
         parts: dict[str, dict[str, Any]] = network.parts()  # type: ignore[operator]
         # Fused ones can be told on the device to do nothing, and are several times as fast on a CPU.
         self.optimizers = {
             part: torch.optim.AdamW(
-                [group | {"full_lr": group.get("lr", params.lr)}],
-                lr=params.lr,
+                [group | {"full_lr": group.get("lr", params.lr), "lr": self._rate(0.0)}],
                 weight_decay=params.weight_decay,
                 fused=True,
             )
@@ -78,12 +79,20 @@ class Updates:
         mixed = np.random.SeedSequence([self.params.seed, number, self.fabric.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         self.network.train()
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rate(group["full_lr"] * rate, group["lr"])
+        values = self.run(batch)
+        self._follow(number)
+        return values
+
+    def _run(self, batch: dict[str, Any]) -> Losses:
         pieces = _pieces(converted(self.fabric, batch), self.params.accumulate)
         before = flat(self.buffers)
         values: Losses = {}
         failed = torch.zeros((), dtype=torch.bool, device=self.fabric.device)
         for part, optimizer in self.optimizers.items():
-            self._choose(part, rate)
+            self._choose(part)
             optimizer.zero_grad()
             losses, total = self._gradients(pieces, part)
             values |= losses
@@ -94,7 +103,6 @@ class Updates:
             spread(torch.where(failed, before, flat(self.buffers)), self.buffers)
         self.skipped += failed
         self.in_a_row.add_(1).mul_(failed)
-        self._follow(number)
         return values
 
     def _gradients(self, pieces: list[dict[str, Any]], part: str) -> tuple[Losses, Tensor | None]:
@@ -172,7 +180,8 @@ class Updates:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["average"] or state["network"])
         for part, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][part])
+            groups = optimizer.state_dict()["param_groups"]  # its own: what they say is of this run and this device
+            optimizer.load_state_dict(state["optimizers"][part] | {"param_groups": groups})
             for weight, moments in optimizer.state.items():
                 for name in ("exp_avg", "exp_avg_sq"):  # fused ones need them laid out in memory as the weight is
                     moments[name] = torch.empty_like(weight).copy_(moments[name])
@@ -180,12 +189,17 @@ class Updates:
         self.skipped.copy_(state["skipped"])
         self.in_a_row.copy_(state["in_a_row"])
 
-    def _choose(self, part: str, rate: float) -> None:
+    def _choose(self, part: str) -> None:
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = group["full_lr"] * rate
                 for parameter in group["params"]:
                     parameter.requires_grad_(name == part)
+
+    def _rate(self, value: float, before: float | Tensor = 0.0) -> float | Tensor:
+        """A learning rate; on CUDA it stays where it is on the device, where a step from a graph finds it."""
+        if self.fabric.device.type != "cuda":
+            return value
+        return before.fill_(value) if isinstance(before, Tensor) else torch.tensor(value, device=self.fabric.device)
 
 
 def _floating(network: nn.Module) -> list[Tensor]:

@@ -22,7 +22,7 @@ from pipeline import train
 from pipeline.scoring.distances import iou
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import ShardDataset, split_sha256
-from pipeline.training import resume, watch
+from pipeline.training import resume, speed, watch
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.params import Params
 from pipeline.training.updates import Updates
@@ -560,7 +560,7 @@ def test_a_data_set_smaller_than_a_batch_trains(project: Path, monkeypatch: pyte
         (
             {"precision": "31-true"},
             "tiny",
-            "params.yaml: train.precision: expected one of 32-true, .* 64-true, got 31-true",
+            "params.yaml: train.precision: expected one of auto, .* 64-true, got 31-true",
         ),
         ({}, "huge", "params.yaml: selected_systems: expected an entry 'huge', found tiny"),
     ],
@@ -690,3 +690,47 @@ def children(process: int) -> list[int]:
             if parent == process and b"quiet.py" in (stat.parent / "cmdline").read_bytes():
                 found.append(int(stat.parent.name))
     return found
+
+
+@pytest.mark.cuda
+def test_a_gpu_learns_the_same_fast_and_plain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONEVIEW_DEVICE", "cuda")
+    monkeypatch.setattr(speed, "LONG", 1)
+    losses = []
+    for speeds in ("plain", "auto"):
+        configure(samples=640, precision="auto", speed=speeds)
+        found = run(monkeypatch)
+        assert found["state"]["generator.0.weight"].device.type == "cpu"
+        losses.append([float(row["voxels"]) for row in curves()])
+    plain, fast = losses
+    assert fast == pytest.approx(plain, rel=0.1) and fast[-1] < 0.8 * fast[0]
+    output = capsys.readouterr().out
+    assert "train.speed plain: nothing but what PyTorch does by itself" in output
+    assert "train.speed auto: bf16-mixed" in output and "steps from a CUDA graph" in output
+    assert "after all" not in output
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("last", [11, 16])  # before and after the game begins
+def test_a_stopped_run_goes_on_from_a_graph(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEVIEW_DEVICE", "cuda")
+    monkeypatch.setattr(speed, "LONG", 1)
+    configure(precision="auto")
+    undisturbed = run(monkeypatch)
+    configure(precision="bf16-mixed")  # the same under another name: nothing is taken up of the first run
+    original = Updates.step
+    monkeypatch.setattr(train, "KEEP_SECONDS", 0)
+
+    def stop(updates: Updates, batch: dict, number: int, rate: float) -> dict[str, torch.Tensor]:
+        if number == last:
+            raise KeyboardInterrupt
+        return original(updates, batch, number, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Updates, "step", stop)
+        run(monkeypatch)
+    again = run(monkeypatch)
+    for name, value in undisturbed["state"].items():
+        torch.testing.assert_close(again["state"][name], value, rtol=0.05, atol=1e-2)

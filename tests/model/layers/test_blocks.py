@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.layers import blocks
-from model.layers.blocks import Doubling, judging
+from model.layers.blocks import Doubling, Halving, judging
 
 
 @pytest.mark.parametrize("after", [1, 3])
@@ -26,6 +26,29 @@ def test_doubling_has_the_weights_of_a_transposed_convolution_and_no_more() -> N
     assert {name: value.shape for name, value in Doubling(3, 1).state_dict().items()} == {
         name: value.shape for name, value in expected.items()
     }
+
+
+@pytest.mark.parametrize("before", [1, 3])
+def test_halving_is_a_strided_convolution(before: int) -> None:
+    torch.manual_seed(0)
+    layer = Halving(before, 5).double()
+    x = torch.randn(2, before, 6, 8, 10, dtype=torch.double, requires_grad=True)
+    found, expected = layer.of_cubes(x), F.conv3d(x, layer.weight, stride=2, padding=1)
+    assert torch.equal(layer(x), expected)  # on a CPU
+    torch.testing.assert_close(found, expected)
+    change, inputs = torch.randn_like(expected), [x, layer.weight]
+    for gradients in zip(*(torch.autograd.grad(y, inputs, change) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(*gradients)
+    assert list(layer.state_dict()) == ["weight"]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("kind", "channels"), [(Doubling, (8, 1)), (Halving, (1, 8))])
+def test_a_gpu_gives_what_a_cpu_gives(kind: type[nn.Module], channels: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer, x = kind(*channels), torch.randn(2, channels[0], 8, 8, 8)
+    expected = layer(x)
+    torch.testing.assert_close(layer.cuda()(x.cuda()).cpu(), expected)
 
 
 def judged(last_accuracy: float) -> tuple[Tensor, Tensor | None, Tensor]:

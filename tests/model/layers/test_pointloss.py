@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,13 +61,36 @@ def test_values_and_gradients_are_those_of_pytorch3d(without_scipy: bool, monkey
         torch.testing.assert_close(our.grad, their.grad)
 
 
+KERNEL = """
+import torch
+from scipy.spatial import cKDTree
+from model.layers.kernels import nearest
+
+torch.manual_seed(0)
+for n, m in ((70, 90), (1, 1), (65, 200), (130, 64)):
+    a, b = torch.randn(3, n, 3), torch.randn(3, m, 3)
+    expected = [torch.from_numpy(cKDTree(y).query(x)[1]) for x, y in zip(a, b)]
+    assert torch.equal(nearest(a, b), torch.stack(expected)), (n, m)
+    assert torch.equal(nearest(a[:, ::2].double(), b[:, ::2].double())[:, 0], nearest(a[:, :1], b[:, ::2])[:, 0])
+"""
+
+
+@pytest.mark.long
+def test_the_kernel_gives_what_scipy_gives() -> None:
+    """Where there is no GPU, as Triton works it out on a CPU."""
+    pytest.importorskip("triton")
+    root = Path(__file__).parents[3]
+    given = {"PYTHONPATH": str(root), "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", KERNEL], env=os.environ | given, check=True)
+
+
 @pytest.mark.cuda
-def test_a_gpu_gives_what_a_cpu_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("without_triton", [False, True])
+def test_a_gpu_gives_what_a_cpu_gives(without_triton: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = clouds(1000, 2000)
-    expected = nearest(a, b)
-    assert torch.equal(nearest(a.cuda(), b.cuda()).cpu(), expected)
-    monkeypatch.setitem(sys.modules, "pytorch3d.ops", None)
-    assert torch.equal(nearest(a.cuda(), b.cuda()).cpu(), expected)
+    if without_triton:
+        monkeypatch.setitem(sys.modules, "model.layers.kernels", None)
+    assert torch.equal(nearest(a.cuda(), b.cuda()).cpu(), nearest(a, b))
 
 
 def test_half_precision_is_compared_in_full() -> None:
