@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
+LEAF = 64  # points in a leaf of a k-d tree
+NEIGHBOURHOODS = 16  # a side of the cube, by which queries are put in order
 LEAST = 1e-7  # the least probability that `log_loss` gives to what is there
 
 
@@ -128,16 +130,31 @@ def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         from scipy.spatial import cKDTree
     except ImportError:
         return all_pairs_nearest(a, b)
-    # Of sets that lie apart, a loose tree of larger leaves answers faster than the default one.
-    tree = cKDTree(b.detach().numpy(), leafsize=32, compact_nodes=False, balanced_tree=False)
-    distances, indices = tree.query(a.detach().numpy())
-    return torch.from_numpy(distances).float(), torch.from_numpy(indices)
+    # Of sets that lie apart, a loose tree of large leaves answers faster than the default one; and faster still where
+    # one query is near the last.
+    tree = cKDTree(b.detach().numpy(), leafsize=LEAF, compact_nodes=False, balanced_tree=False)
+    x, y, z = ((a.detach() + 0.5) * NEIGHBOURHOODS).clamp(0, NEIGHBOURHOODS - 1).to(torch.int16).unbind(1)
+    order = ((x * NEIGHBOURHOODS + y) * NEIGHBOURHOODS + z).argsort(stable=True)
+    distances, indices = torch.empty(len(a)), torch.empty(len(a), dtype=torch.int64)
+    found = tree.query(a.detach()[order].numpy())
+    distances[order], indices[order] = torch.from_numpy(found[0]).float(), torch.from_numpy(found[1])
+    return distances, indices
 
 
 def all_pairs_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """`nearest` by brute force, at most CHUNK_PAIRS distances at a time, on any device."""
     rows = max(1, CHUNK_PAIRS // len(b))
-    # The matrix-product form of cdist loses half the digits where points nearly coincide.
-    exact = "donot_use_mm_for_euclid_dist"
-    parts = [torch.cdist(part, b.float(), compute_mode=exact).min(1) for part in a.float().split(rows)]
+    parts = [_distances(part, b.float()).min(1) for part in a.float().split(rows)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """(N, M) Euclidean distances of (N, D) and (M, D)."""
+    if a.is_cuda and a.shape[1] == 3:  # for so few columns, CUDA's cdist keeps most of its threads waiting
+        squares = torch.zeros(len(a), len(b), device=a.device)
+        for column, other in zip(a.T, b.T, strict=True):
+            apart = column[:, None] - other
+            squares.addcmul_(apart, apart)
+        return squares.sqrt_()
+    # The matrix-product form of cdist loses half the digits where points nearly coincide.
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

@@ -13,10 +13,16 @@ import numpy as np
 # The auction's schedule: by how much a bid outdoes the second best, in the unit of the points, after how many bids a
 # point that gets coarser, and how much. That of Sun et al. 2018 (Pix3D), whose clouds have a longest side of 1.
 TOLERANCE, BIDS, COARSER = 1e-4, 40, 100.0
+SHARPER = ((0.05, 15), (0.0125, 25), (0.005, 25))  # the blur, as a share of the mean cost, and for how many rounds
+TINY = np.float32(1e-30)  # the least share of a partner
 
 
 def emd(a: np.ndarray, b: np.ndarray) -> float:
-    """The earth mover's distance of two clouds, exact; by SciPy's solver, in about cubic time (0.1 s for 1024 points).
+    """The earth mover's distance of two clouds, exact; in about cubic time (0.05 s for 1024 points).
+
+    SciPy's solver builds the matching a point at a time. Where a good guess of the points' prices is taken off the
+    costs, the cheapest partner of most points is theirs, and it has little left to search; any guess has the same best
+    matching.
 
     Args:
         a, b: (N, 3) float points, N >= 1, in one frame.
@@ -27,7 +33,30 @@ def emd(a: np.ndarray, b: np.ndarray) -> float:
     from scipy.optimize import linear_sum_assignment
 
     distances = _distances(a, b)
-    return float(distances[linear_sum_assignment(distances)].mean())
+    left = distances - np.add.outer(*_prices(distances))
+    left -= left.min(1, keepdims=True)
+    left -= left.min(0)
+    return float(distances[linear_sum_assignment(left)].mean())
+
+
+def _prices(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) float64 each: what rows and columns are about worth, so that their sum is the cost of the best pairs.
+
+    Cuturi, "Sinkhorn Distances", 2013: the matching is blurred, and in turn each row and each column brought to one
+    partner in all; sharper and sharper, from what the blunter one has found.
+    """
+    costs = costs.astype(np.float32)
+    rows: np.ndarray = costs.min(1)
+    columns: np.ndarray = np.zeros_like(rows)
+    for blur, rounds in SHARPER:
+        width = np.float32(blur * costs.mean()) or np.float32(1)
+        share = np.exp((rows[:, None] + columns - costs) / width)
+        v = np.ones_like(rows)
+        for _ in range(rounds):
+            u = 1 / (share @ v).clip(TINY)
+            v = 1 / (u @ share).clip(TINY)
+        rows, columns = rows + width * np.log(u), columns + width * np.log(v)
+    return rows.astype(np.float64), columns.astype(np.float64)  # rounded one by one, their sums would shift the best
 
 
 def emd_auction(a: np.ndarray, b: np.ndarray) -> float:
@@ -54,21 +83,22 @@ def auction(costs: np.ndarray) -> tuple[np.ndarray, float]:
         tolerance: the last one used. The mean cost exceeds the least possible one by at most that. For 1024 points in a
             unit cube it is 0.01 or less as a rule, and they are nearer to the best than that.
     """
-    count = len(costs)
-    prices, owners = np.zeros(count), np.full(count, -1)
+    count, rows = len(costs), list(costs)
+    prices, owners, asked = np.zeros(count), [-1] * count, np.empty(count)
     waiting = deque(range(count))
-    bids = 0
-    while waiting:
-        tolerance = TOLERANCE * COARSER ** (bids // (BIDS * count))
+    tolerance, bids = TOLERANCE, 0
+    while waiting:  # some 50 times for each row: in place, and without a look-up that can be spared
+        if bids == BIDS * count:
+            tolerance, bids = tolerance * COARSER, 0
+        bids += 1
         row = waiting.popleft()
-        asked = costs[row] + prices
-        column = int(asked.argmin())
-        least, asked[column] = asked[column], np.inf
-        prices[column] += asked.min() - least + tolerance
+        np.add(rows[row], prices, asked)
+        column = asked.argmin()
+        least, asked[column] = asked.item(column), np.inf
+        prices[column] += asked.item(asked.argmin()) - least + tolerance
         if owners[column] >= 0:
             waiting.append(owners[column])
         owners[column] = row
-        bids += 1
     return np.argsort(owners), tolerance
 
 
