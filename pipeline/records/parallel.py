@@ -9,12 +9,9 @@ on the disk while they last. Such a call is made again, alone, and given up if t
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
-import gc
 import os
 import resource
-import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,15 +21,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from pipeline.runtime import machine
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import naming, workspace
+from pipeline.runtime.forks import settle
 
 MARKS = Path("data/cache/running")
 BEGUN, CHANCES = "begun", 2  # the line that a call leaves in its mark; how many workers may die of it
-PR_SET_PDEATHSIG = 1  # of prctl(2)
 PATIENCE = 3  # deaths of workers in a row that no call can be blamed for
 Answers = Generator[tuple[int, Any], None, None]  # numbers of calls and their results, as they come
 
@@ -186,24 +181,13 @@ class _Worker:
 
 def _serve(pipe: Connection, calls: Sequence[_Call], parent: int) -> None:
     """In the worker: answers the number of a call with its result, or with what it raised and where."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
-    threadpool_limits(1)
-    gc.freeze()  # what was inherited stays shared: looking it through for garbage would write to it
+    settle(parent)
     while True:
         index = pipe.recv()
         try:
             pipe.send((calls[index](), ""))
         except Exception as error:
             pipe.send((error, f"in a worker process:\n{traceback.format_exc()}"))
-
-
-def _die_with(parent: int) -> None:
-    """Has the system kill this process when its parent is gone, for which it would wait for ever."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 @contextlib.contextmanager
