@@ -32,11 +32,11 @@ from torch import Tensor
 
 from benchmarks import damage
 from benchmarks.common import models, seconds, write
-from pipeline.geometry.isosurface import marching_cubes
 from pipeline.geometry.solid import solid
-from pipeline.geometry.surfaces import mesh_occupancy, surface_points
+from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.scoring import protocols
 from pipeline.scoring.clouds import cloud_scores
+from pipeline.scoring.cubes import marching_cubes, surface_points
 from pipeline.scoring.distances import chamfer_unsquared, iou, iou_curve, log_loss
 from pipeline.scoring.matching import emd, emd_auction
 from pipeline.sources.layout import ModelRef
@@ -62,16 +62,15 @@ def samples(root: Path, refs: list[ModelRef]) -> list[Sample]:
     grids = [solid(mesh.vertices, mesh.faces, RESOLUTION)[0] for mesh in shapes]
     found = []
     for i, mesh in enumerate(shapes):
-        points, normals = surface_points(mesh.vertices, mesh.faces, POINTS, np.random.default_rng(i))
+        vertices, faces = (torch.from_numpy(np.array(part)) for part in (mesh.vertices, mesh.faces))
+        points, normals = surface_points(vertices, faces, POINTS, np.random.default_rng(i))
         wrong = gaussian_filter(grids[i - 1].astype(np.float32), SMOOTHING).clip(0, 1)
-        found.append(Sample(wrong, grids[i], torch.from_numpy(points), torch.from_numpy(normals)))
+        found.append(Sample(wrong, grids[i], points, normals))
     return found
 
 
 def surface(field: np.ndarray, level: float) -> tuple[Tensor, Tensor]:
-    vertices, faces = marching_cubes(field, level)
-    points, normals = surface_points(vertices, faces, POINTS, np.random.default_rng(0))
-    return torch.from_numpy(points), torch.from_numpy(normals)
+    return surface_points(*marching_cubes(torch.from_numpy(field), level), POINTS, np.random.default_rng(0))
 
 
 def of_grids(sample: Sample) -> list[Tensor]:
@@ -111,16 +110,17 @@ def torch_cdist(a: Tensor, b: Tensor) -> float:
 def parts(sample: Sample, points: Tensor, normals: Tensor) -> dict[str, Callable[[], Any]]:
     """What is timed beside the whole, by name; `points` (P, 3) with normals are on the prediction's surface."""
     some, true = points.numpy()[:MATCHED], sample.points.numpy()[:MATCHED]
-    vertices, faces = marching_cubes(sample.probabilities, THRESHOLD)
+    field = torch.from_numpy(sample.probabilities)
+    vertices, faces = marching_cubes(field, THRESHOLD)
     grids = sample.probabilities, sample.occupancy
     return {
         "IoU three times, its curve, log loss": lambda: of_grids(sample),
-        "marching cubes": lambda: marching_cubes(sample.probabilities, THRESHOLD),
+        "marching cubes": lambda: marching_cubes(field, THRESHOLD),
         "points with normals": lambda: surface_points(vertices, faces, POINTS, np.random.default_rng(0)),
         "cloud_scores": lambda: cloud_scores(points, sample.points, normals, sample.normals),
         "emd, 1024 points": lambda: emd(some, true),
         "emd_auction, 1024 points": lambda: emd_auction(some, true),
-        "mesh_occupancy": lambda: mesh_occupancy(vertices, faces, RESOLUTION),
+        "mesh_occupancy": lambda: mesh_occupancy(vertices.numpy(), faces.numpy(), RESOLUTION),
         "protocol pix3d": lambda: protocols.pix3d(*grids, np.random.default_rng(0)),
         "protocol r2n2": lambda: protocols.r2n2(*grids),
         "protocol r3d": lambda: protocols.r3d(*grids),

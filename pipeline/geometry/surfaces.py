@@ -1,36 +1,10 @@
-"""What a triangle mesh is scored by: points with normals on its surface, and the cells inside of it."""
+"""What a triangle mesh is scored by: points on its surface, and the cells inside of it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CHUNK_PAIRS = 2**21  # of triangles and grid lines that may meet, in memory at a time
-
-
-def surface_points(
-    vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Independent random points on triangles, uniform by area, and the unit normals there.
-
-    Args:
-        vertices: (N, 3) float.
-        faces: (M, 3) int, M >= 1, counter-clockwise seen from outside.
-        count: P, number of points.
-
-    Returns:
-        points (P, 3) and normals (P, 3), float32, in the frame of the vertices.
-
-    Raises:
-        ValueError: there is no area to sample from.
-    """
-    corners = vertices.astype(np.float64)[faces]
-    across = normals(corners)
-    area = np.linalg.norm(across, axis=1)
-    if not area.sum() > 0:
-        raise ValueError(f"surface_points: expected triangles with an area, got {len(faces)} without")
-    chosen = rng.choice(len(faces), count, p=area / area.sum())
-    unit = across[chosen] / area[chosen, None]
-    return points_in(corners[chosen], rng), unit.astype(np.float32)
 
 
 def normals(corners: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pipeline.geometry.isosurface import marching_cubes
-from pipeline.geometry.surfaces import mesh_occupancy, surface_points
+from pipeline.geometry.surfaces import mesh_occupancy
+from pipeline.scoring import cubes
 
 NOTHING = np.zeros((0, 3), np.float32)
 FAR = 1e3  # sides of the unit cube; squares of much larger distances are infinite
@@ -36,17 +37,21 @@ class Prediction:
             return self.mesh
         return (NOTHING, NOTHING.astype(np.int64)) if self.field is None else marching_cubes(self.field, threshold)
 
-    def cloud(self, count: int, threshold: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    def cloud(
+        self, count: int, threshold: float, rng: np.random.Generator, device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, Tensor | None]:
         """`count` points (N, 3) on the surface and the unit normals there; points as they are, and no normals.
 
-        N is 0 where there is no surface, or none with an area.
+        They are worked out, and lie, on the device. N is 0 where there is no surface, or none with an area.
         """
         if self.points is not None:
-            return self.points, None
-        vertices, faces = self.surface(threshold)
-        corners = vertices[faces].astype(np.float64)
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
-        return surface_points(vertices, faces, count, rng) if area > 0 else (NOTHING, NOTHING)
+            return torch.from_numpy(self.points).to(device), None
+        if self.field is not None:
+            surface = cubes.marching_cubes(torch.from_numpy(self.field).to(device), threshold)
+        else:
+            vertices, faces = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in self.surface(threshold))
+            surface = vertices, faces
+        return cubes.surface_points(*surface, count, rng)
 
     def occupancy(self, resolution: int) -> np.ndarray | None:
         """(R, R, R) float32 probabilities: the field, or the cells whose centres the mesh encloses; of points None."""

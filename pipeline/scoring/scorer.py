@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from pipeline.runtime.command import progress
-from pipeline.runtime.machine import device, workers
+from pipeline.runtime.forks import spread
+from pipeline.runtime.machine import device
 from pipeline.scoring import protocols
 from pipeline.scoring.clouds import BOUNDS, cloud_scores
+from pipeline.scoring.cubes import marching_cubes, surface_points
 from pipeline.scoring.distances import iou, iou_curve, log_loss
 from pipeline.scoring.matching import emd
 from pipeline.scoring.predictions import Prediction, predict
@@ -32,22 +34,39 @@ OF_CUBES = ("chamfer_unsquared", "chamfer_squared", "f_score_1%")  # given again
 WITH_SCIPY = importlib.util.find_spec("scipy") is not None
 BRIEF = ("iou", "iou_0.4", "log_loss", "chamfer_unsquared", "f_score_1%")
 Scores = dict[str, Any]  # name -> float; of names that end in `_curve` an array over thresholds
-Answers = Iterable[tuple[Sequence[int], Prediction]]  # items of one model, and what is predicted for them all
+Answer = tuple[Sequence[int], Prediction]  # items of one model, and what is predicted for them all
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A shape to compare with.
+    """A shape to compare with, on the device where that is done.
 
     Attributes:
         occupancy: (R, R, R) bool, at the resolution of the prediction.
-        points: (P, 3) float32 on the mesh, on the device where distances are worked out.
-        cubes: points and unit normals (P, 3) on the marching cubes of the grid, there as well; none of an empty grid.
+        points: (P, 3) float32 on the mesh.
+        cubes: points and unit normals (P, 3) on the marching cubes of the grid; none of an empty grid.
     """
 
-    occupancy: np.ndarray
+    occupancy: Tensor
     points: Tensor
     cubes: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An answer that is scored but for what no device is needed for.
+
+    Attributes:
+        items: of one model.
+        scores: those that are the items' alike.
+        field: (R, R, R) float32, what is predicted as a grid; None of points.
+        points: (P, 3) float32 on what is predicted.
+    """
+
+    items: Sequence[int]
+    scores: Scores
+    field: np.ndarray | None
+    points: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,66 +89,92 @@ class Scorer:
     seed: int
     views: int | None = None
 
-    def __call__(self, answers: Answers, threshold: float, brief: bool = False) -> dict[int, Scores]:
+    def __call__(self, answers: Iterable[Answer], threshold: float, brief: bool = False) -> dict[int, Scores]:
         """The scores of every item that is answered, the same for any number of workers; some of them where `brief`.
 
         Answers for a model come one after the other, as its truth is made ready once.
         """
-        # Threads: the k-d tree and most of NumPy let each other run, and no grid has to be copied.
-        with joblib.Parallel(workers(), prefer="threads", return_as="generator") as pool:
-            calls = (
-                joblib.delayed(self._brief if brief else self._whole)(items, prediction, threshold, truth)
-                for items, prediction, truth in self._with(answers, self._truth)
-            )
-            return {item: scores for part in pool(calls) for item, scores in part.items()}
+        where = device()
+        models = (list(some) for _, some in itertools.groupby(answers, self._model))
+        if where == "cpu":
+            parts = spread(self._whole, ((some, threshold, brief, where) for some in models))
+        else:  # forks have no part of the device: they do the rest
+            parts = spread(self._completed, (self._measured(some, threshold, brief, where) for some in models))
+        return {item: scores for part in parts for item, scores in part.items()}
 
-    def curve(self, answers: Answers) -> np.ndarray:
+    def curve(self, answers: Iterable[Answer]) -> np.ndarray:
         """(99,) float64: mean IoU over the items at each of THRESHOLDS; answers are fields."""
         curves = []
-        for items, prediction, truth in self._with(answers, self._grid):
-            curves += len(items) * [self._curve(prediction, truth)]
+        where = device()
+        for model, some in itertools.groupby(answers, self._model):
+            truth = self._grid(model * self.dataset.groups, where)
+            for items, prediction in some:
+                curves += len(items) * [curve_of(torch.from_numpy(prediction.field).to(where), truth)]
         return np.stack(curves).mean(0, dtype=np.float64)
 
-    def _curve(self, prediction: Prediction, truth: np.ndarray) -> np.ndarray:
-        field = torch.from_numpy(prediction.occupancy(self.resolution))[None]
-        return iou_curve(field, torch.from_numpy(truth)[None], THRESHOLDS)[0].numpy()
+    def _model(self, answer: Answer) -> int:
+        return answer[0][0] // self.dataset.groups
 
-    def _whole(self, items: Sequence[int], prediction: Prediction, threshold: float, truth: Truth) -> dict[int, Scores]:
-        points, normals = self._cloud(items[0], prediction, threshold)
-        scores: Scores = {"failed": not len(points)} | grid_scores(prediction, threshold, truth.occupancy)
-        if prediction.field is not None:
-            scores["iou_curve"] = self._curve(prediction, truth.occupancy)
-        scores |= cloud_scores(points, truth.points)
-        cubes = cloud_scores(points, truth.cubes[0], normals, truth.cubes[1] if normals is not None else None)
-        scores |= {f"cubes_{name}": cubes[name] for name in OF_CUBES}
-        if normals is not None:
-            scores["normal_consistency"] = cubes["normal_consistency"]
-        return {item: scores | self._by_protocol(item, prediction, points, truth) for item in items}
+    def _whole(self, answers: Sequence[Answer], threshold: float, brief: bool, where: str) -> dict[int, Scores]:
+        return self._completed(*self._measured(answers, threshold, brief, where))
 
-    def _brief(self, items: Sequence[int], prediction: Prediction, threshold: float, truth: Truth) -> dict[int, Scores]:
-        points, _ = self._cloud(items[0], prediction, threshold)
-        scores = grid_scores(prediction, threshold, truth.occupancy) | cloud_scores(points, truth.points)
-        return {item: {name: scores[name] for name in BRIEF if name in scores} for item in items}
+    def _measured(
+        self, answers: Sequence[Answer], threshold: float, brief: bool, where: str
+    ) -> tuple[list[Measured], bool, np.ndarray, np.ndarray]:
+        """Of the answers for a model what is worked out on a device, `brief`, and its grid and points."""
+        truth = self._truth(self._model(answers[0]) * self.dataset.groups, where)
+        measured = []
+        for items, prediction in answers:
+            field = prediction.occupancy(self.resolution)
+            points, normals = prediction.cloud(self.points, threshold, self._rng(items[0], "surface"), where)
+            scores: Scores = {"failed": not len(points)}
+            if field is not None:
+                grid = torch.from_numpy(field).to(where)
+                scores |= grid_scores(grid, threshold, truth.occupancy, prediction.field is not None)
+                if prediction.field is not None and not brief:
+                    scores["iou_curve"] = curve_of(grid, truth.occupancy)
+            scores |= cloud_scores(points, truth.points)
+            if not brief:
+                cubes = cloud_scores(points, truth.cubes[0], normals, None if normals is None else truth.cubes[1])
+                scores |= {f"cubes_{name}": cubes[name] for name in OF_CUBES}
+                scores |= {name: cubes[name] for name in ("normal_consistency",) if name in cubes}
+            measured.append(Measured(items, scores, field, points.cpu().numpy()))
+        return measured, brief, truth.occupancy.cpu().numpy(), truth.points.cpu().numpy()
 
-    def _by_protocol(self, item: int, prediction: Prediction, points: Tensor, truth: Truth) -> Scores:
-        """Protocols, and the earth mover's distance, whose cost allows for one view a model."""
+    def _completed(
+        self, measured: Sequence[Measured], brief: bool, occupancy: np.ndarray, points: np.ndarray
+    ) -> dict[int, Scores]:
+        """The scores of the items, with protocols and the earth mover's distance unless `brief`."""
+        found: dict[int, Scores] = {}
+        for answer in measured:
+            if brief:
+                scores = {name: answer.scores[name] for name in BRIEF if name in answer.scores}
+                found |= dict.fromkeys(answer.items, scores)
+                continue
+            scores = answer.scores | self._r2n2(answer, occupancy)
+            found |= {item: scores | self._by_protocol(item, answer, occupancy, points) for item in answer.items}
+        return found
+
+    def _r2n2(self, answer: Measured, occupancy: np.ndarray) -> Scores:
+        if answer.field is None or self.resolution % protocols.R2N2_SIDE:
+            return {}
+        of_r2n2 = protocols.r2n2(answer.field, occupancy)
+        if "log_loss" not in answer.scores:  # a mesh has no probabilities
+            del of_r2n2["log_loss"]
+        return {f"r2n2_{name}": value for name, value in of_r2n2.items()}
+
+    def _by_protocol(self, item: int, answer: Measured, occupancy: np.ndarray, points: np.ndarray) -> Scores:
+        """What SciPy is needed for; the earth mover's distance, and so `pix3d`, costs too much for more than a view."""
         scores: Scores = {}
-        field = prediction.occupancy(self.resolution)
-        if field is not None and self.resolution % protocols.R2N2_SIDE == 0:
-            of_r2n2 = protocols.r2n2(field, truth.occupancy)
-            if prediction.field is None:  # a mesh has no probabilities
-                del of_r2n2["log_loss"]
-            scores |= {f"r2n2_{name}": value for name, value in of_r2n2.items()}
         if not WITH_SCIPY:
             return scores
         if item % self.dataset.groups == 0:
             rng = self._rng(item, "matched")
-            scores["emd"] = self._emd(points.cpu().numpy(), truth.points.cpu().numpy(), rng)
-            answer = field if field is not None else prediction.points
-            of_pix3d = protocols.pix3d(answer, truth.occupancy, rng) if answer is not None else {}
-            scores |= {f"pix3d_{name}": value for name, value in of_pix3d.items()}
-        if field is not None and sample_key(self.dataset, item) in self._r3d_images:
-            scores |= {f"r3d_{name}": value for name, value in protocols.r3d(field, truth.occupancy).items()}
+            scores["emd"] = self._emd(answer.points, points, rng)
+            shape = answer.points if answer.field is None else answer.field
+            scores |= {f"pix3d_{name}": value for name, value in protocols.pix3d(shape, occupancy, rng).items()}
+        if answer.field is not None and sample_key(self.dataset, item) in self._r3d_images:
+            scores |= {f"r3d_{name}": value for name, value in protocols.r3d(answer.field, occupancy).items()}
         return scores
 
     @cached_property
@@ -144,48 +189,41 @@ class Scorer:
         a, b = (cloud[rng.choice(len(cloud), count, replace=False)] for cloud in (points, truth))
         return emd(a, b)
 
-    def _cloud(self, item: int, prediction: Prediction, threshold: float) -> tuple[Tensor, Tensor | None]:
-        points, normals = prediction.cloud(self.points, threshold, self._rng(item, "surface"))
-        on_device = [None if a is None else torch.from_numpy(a).to(device()) for a in (points, normals)]
-        return on_device[0], on_device[1]  # type: ignore[return-value]
-
     def _rng(self, item: int, purpose: str) -> np.random.Generator:
         name = "/".join(map(str, (*sample_key(self.dataset, item), purpose)))
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
-    def _with(self, answers: Answers, read: Callable[[int], Any]) -> Iterator[tuple[Sequence[int], Prediction, Any]]:
-        """Every answer with what is read of its model, once a model."""
-        model, truth = -1, None
-        for items, prediction in answers:
-            if items[0] // self.dataset.groups != model:
-                model = items[0] // self.dataset.groups
-                truth = read(model * self.dataset.groups)
-            yield items, prediction, truth
+    def _grid(self, item: int, where: str) -> Tensor:
+        return grids(torch.from_numpy(self.dataset[item]["occupancy"]).to(where)[None], self.resolution)[0]
 
-    def _grid(self, item: int) -> np.ndarray:
-        return grids(torch.from_numpy(self.dataset[item]["occupancy"])[None], self.resolution)[0].numpy()
-
-    def _truth(self, item: int) -> Truth:
-        grid, points = self._grid(item), self.dataset[item]["points"]
-        surface = Prediction(field=grid.astype(np.float32)).cloud(self.points, 0.5, self._rng(item, "truth"))
-        cubes = [torch.from_numpy(np.asarray(values)).to(device()) for values in surface]
-        return Truth(grid, torch.from_numpy(points).to(device()), (cubes[0], cubes[1]))
+    def _truth(self, item: int, where: str) -> Truth:
+        grid = self._grid(item, where)
+        vertices, faces = marching_cubes(grid, 0.5)
+        cubes = surface_points(vertices, faces, self.points, self._rng(item, "truth"))
+        return Truth(grid, torch.from_numpy(self.dataset[item]["points"]).to(where), cubes)
 
 
-def grid_scores(prediction: Prediction, threshold: float, truth: np.ndarray) -> Scores:
-    """IoU and log loss against a grid (R, R, R) bool; of points nothing, of meshes no log loss."""
-    field = prediction.occupancy(len(truth))
-    if field is None:
-        return {}
-    values, true = torch.from_numpy(field)[None], torch.from_numpy(truth)[None]
+def curve_of(field: Tensor, truth: Tensor) -> np.ndarray:
+    """(99,) float32: IoU of a field (R, R, R) at each of THRESHOLDS."""
+    return iou_curve(field[None], truth[None], THRESHOLDS.to(field.device))[0].cpu().numpy()
+
+
+def grid_scores(field: Tensor, threshold: float, truth: Tensor, probable: bool = True) -> Scores:
+    """IoU, and log loss, against a grid (R, R, R) bool.
+
+    Args:
+        field: (R, R, R) float32, on the device of the truth.
+        probable: it has probabilities; the cells that a mesh encloses are none, and have no log loss.
+    """
+    values, true = field[None], truth[None]
     scores = {"iou": iou(values > threshold, true)} | {f"iou_{t}": iou(values > t, true) for t in FIXED}
     if len(truth) % COMMON == 0:
         side = len(truth) // COMMON
         pooled = [torch.nn.functional.max_pool3d(g.float(), side) > 0 for g in (values > threshold, true)]
         scores[f"iou_{COMMON}"] = iou(*pooled)
-    if prediction.field is not None:
+    if probable:
         scores["log_loss"] = log_loss(values, true)
-    return {name: value.item() for name, value in scores.items()}
+    return dict(zip(scores, torch.cat(list(scores.values())).tolist(), strict=True))
 
 
 def system_answers(

@@ -28,8 +28,8 @@ MENDED = {f"train.{name}" for name in "lr lr_warmup weight_decay precision clip_
 CODE = """
     train.py training/launch.py training/norms.py training/order.py training/params.py training/speed.py
     training/state.py training/together.py training/updates.py training/validation.py shards/batches.py
-    shards/resident.py shards/views.py scoring/clouds.py scoring/distances.py scoring/predictions.py
-    geometry/isosurface.py geometry/surfaces.py
+    shards/resident.py shards/views.py scoring/clouds.py scoring/cubes.py scoring/distances.py
+    scoring/predictions.py geometry/isosurface.py geometry/surfaces.py
 """.split()
 Facts = dict[str, Any]
 

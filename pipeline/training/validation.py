@@ -85,8 +85,8 @@ def _of_clouds(
     with fabric.autocast():
         found = predict(network, images)
     for prediction, truth, grid in zip(found, batch["points"], batch["occupancy"], strict=True):
-        cloud = prediction.cloud(POINTS, threshold, np.random.default_rng(0))[0]
-        points, some = torch.from_numpy(cloud).to(device), truth[:: -(-len(truth) // POINTS)]
+        points, _ = prediction.cloud(POINTS, threshold, np.random.default_rng(0), device)
+        some = truth[:: -(-len(truth) // POINTS)]
         worst = BOUNDS["chamfer_unsquared"][1]
         scores["val_chamfer"] += chamfer_unsquared(points, some).item() if len(points) else worst
         scores["val_iou"] += _overlap(prediction, grid)

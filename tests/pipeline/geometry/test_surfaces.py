@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.geometry import surfaces
 from pipeline.geometry.isosurface import marching_cubes
-from pipeline.geometry.meshes import sample_surface
-from pipeline.geometry.surfaces import mesh_occupancy, surface_points
+from pipeline.geometry.surfaces import mesh_occupancy
 
 
 def centres(resolution: int) -> np.ndarray:
@@ -115,24 +114,3 @@ def test_what_is_no_closed_mesh_is_refused():
         mesh_occupancy(box.vertices, np.asarray(box.faces)[1:], 32)
     with pytest.raises(ValueError, match="expected finite vertices"):
         mesh_occupancy(box.vertices * np.nan, box.faces, 8)
-
-
-def test_points_lie_on_the_surface_with_its_normals():
-    sphere = trimesh.creation.icosphere(4, 0.4)
-    points, normals = surface_points(sphere.vertices, sphere.faces, 2000, np.random.default_rng(0))
-    assert points.dtype == normals.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 0.4, atol=2e-3)
-    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, rtol=1e-6)
-    assert (points * normals).sum(1) == pytest.approx(0.4, abs=2e-3)  # outwards
-    np.testing.assert_allclose(points.mean(0), 0, atol=0.02)
-
-
-def test_points_are_those_of_the_shards():
-    mesh = trimesh.creation.torus(0.3, 0.1)
-    points, _ = surface_points(mesh.vertices, mesh.faces, 500, np.random.default_rng(3))
-    np.testing.assert_array_equal(points, sample_surface(mesh.vertices, mesh.faces, 500, np.random.default_rng(3)))
-
-
-def test_without_area_there_are_no_points():
-    with pytest.raises(ValueError, match="surface_points: expected triangles with an area, got 1 without"):
-        surface_points(np.zeros((3, 3)), np.array([[0, 1, 2]]), 5, np.random.default_rng(0))

@@ -52,7 +52,7 @@ def test_points_have_neither_normals_nor_a_grid() -> None:
     points = np.random.default_rng(0).random((50, 3), np.float32) - 0.5
     prediction = Prediction(points=points)
     found, normals = prediction.cloud(10, 0.5, np.random.default_rng(0))
-    assert found is points and normals is None and prediction.occupancy(8) is None
+    assert np.array_equal(found, points) and normals is None and prediction.occupancy(8) is None
     assert [len(part) for part in prediction.surface(0.5)] == [0, 0]
 
 

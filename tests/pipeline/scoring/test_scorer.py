@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
@@ -89,7 +90,7 @@ def test_grid_scores_by_hand(side):
     rng = np.random.default_rng(side)
     field = rng.random((side, side, side), dtype=np.float32) ** 4
     truth = rng.random((side, side, side)) < 0.05
-    scores = grid_scores(Prediction(field=field), 0.6, truth)
+    scores = grid_scores(torch.from_numpy(field), 0.6, torch.from_numpy(truth))
     for name, threshold in (("iou", 0.6), ("iou_0.4", 0.4), ("iou_0.5", 0.5)):
         assert scores[name] == pytest.approx(iou_by_hand(field > threshold, truth), abs=1e-6)
     cost = -np.log(np.where(truth, field, 1 - field).astype(np.float64).clip(1e-7))
@@ -101,16 +102,43 @@ def test_grid_scores_by_hand(side):
     assert set(scores) == expected
 
 
-def test_a_mesh_has_the_iou_of_what_it_encloses_and_points_have_none():
+def test_a_mesh_has_the_iou_of_what_it_encloses_and_no_log_loss(tmp_path, without_pix3d):
+    data = boxes(tmp_path, 32)
     cube = trimesh.creation.box((0.5,) * 3)
-    full = np.zeros((16, 16, 16), bool)
-    full[4:12, 4:12, 4:12] = True
-    truth = np.zeros_like(full)
-    truth[:8] = True
-    expected = iou_by_hand(full, truth)
-    scores = grid_scores(Prediction(mesh=(cube.vertices.astype(np.float32), cube.faces)), 0.5, truth)
-    assert scores == pytest.approx({"iou": expected, "iou_0.4": expected, "iou_0.5": expected})
-    assert grid_scores(Prediction(points=cube.vertices.astype(np.float32)), 0.5, truth) == {}
+    full = np.zeros((32, 32, 32), bool)
+    full[8:24, 8:24, 8:24] = True
+    answer = Prediction(mesh=(cube.vertices.astype(np.float32), np.array(cube.faces)))
+    found = Scorer(data, 32, points=500, matched=10, seed=0)([([0, 1], answer)], 0.5)
+    expected = iou_by_hand(full, solid(data, 0))
+    for item in (0, 1):
+        for name in ("iou", "iou_0.4", "iou_0.5", "iou_32", "r2n2_iou"):
+            assert found[item][name] == pytest.approx(expected), name
+        assert not [name for name in found[item] if "log_loss" in name]
+
+
+@pytest.mark.parametrize("where", ["cpu:0", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("brief", [False, True])
+def test_on_a_device_the_scores_are_the_same(tmp_path, monkeypatch, where, brief):
+    """There, this process measures and its forks do the rest."""
+    data = boxes(tmp_path, 32)
+    rng = np.random.default_rng(0)
+    ball = trimesh.creation.icosphere(radius=0.3)
+    answers = [
+        ([0, 1], Prediction(field=rng.random((32, 32, 32), dtype=np.float32))),
+        ([2], Prediction(mesh=(ball.vertices.astype(np.float32), np.array(ball.faces)))),
+        ([3], Prediction(points=ball.vertices.astype(np.float32))),
+        ([4], Prediction(field=np.zeros((32, 32, 32), np.float32))),
+    ]
+    scorer = Scorer(data, 32, points=500, matched=50, seed=0)
+    expected = scorer(answers, 0.5, brief)
+    curve = scorer.curve(answers[::3])
+    monkeypatch.setattr(module, "device", lambda: where)
+    found = scorer(answers, 0.5, brief)
+    assert {item: list(scores) for item, scores in found.items()} == {i: list(s) for i, s in expected.items()}
+    for item, scores in found.items():
+        for name, value in scores.items():
+            np.testing.assert_allclose(value, expected[item][name], rtol=1e-4, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(scorer.curve(answers[::3]), curve, atol=1e-6)
 
 
 def test_scores_are_of_the_item_whatever_the_order(tmp_path, without_pix3d):
