@@ -96,6 +96,7 @@ def test_solids_that_shut_in_air_are_not_asked_for() -> None:
     )
 
 
+@pytest.mark.long
 def test_watertight_meshes_are_found_and_their_inside_is_known(tmp_path: Path) -> None:
     two = joined(trimesh.creation.icosphere(3, 0.3), trimesh.creation.box((1, 0.2, 0.2)))
     pierced = trimesh.Trimesh(two.vertices, two.faces[2:])

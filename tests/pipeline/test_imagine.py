@@ -54,6 +54,7 @@ def written(folder: str = "out") -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
+@pytest.mark.long
 def test_shapes_are_drawn_by_the_seed(model: vaegan3d.Model) -> None:
     command(count=3, seed=1)
     first = written()

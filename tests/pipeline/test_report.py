@@ -131,6 +131,7 @@ def test_the_report_is_a_sheet_and_a_page(project: Path) -> None:
     assert "Protocol of 3D-R2N2" not in page.words  # it needs a multiple of 32
 
 
+@pytest.mark.long
 def test_points_have_distances_and_no_threshold(project: Path) -> None:
     ball = torch.from_numpy(trimesh.creation.icosphere(2, 0.3).vertices.copy())
     scored(ball, "points", curves=POINTS)
@@ -142,6 +143,7 @@ def test_points_have_distances_and_no_threshold(project: Path) -> None:
     assert (orange[..., 0] - orange[..., 2] > 30).mean() > 0.02  # the points, in their colour
 
 
+@pytest.mark.long
 def test_a_mesh_is_shown_as_it_is(project: Path) -> None:
     box = trimesh.creation.box((0.5, 0.5, 0.5))
     curves = "samples,chamfer,val_chamfer,val_iou,lr\n100,0.5,0.2,0.3,0.001\n"

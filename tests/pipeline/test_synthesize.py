@@ -229,6 +229,7 @@ def test_opened_models_lose_whole_sides_and_no_vertex(synset: str) -> None:
         assert np.array_equal(np.unique(model.faces), np.arange(len(model.vertices)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", ["doubled", "flipped", "opened"])
 def test_damage_strikes_the_share_of_models_that_is_asked_for(field: str) -> None:
     values: dict[str, Any] = {**dataclasses.asdict(CLEAN), field: 0.3}

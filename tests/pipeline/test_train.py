@@ -284,6 +284,7 @@ def test_a_killed_process_goes_on_and_ends_as_if_undisturbed(project: Path, monk
     assert done == list(range(step, 100))
 
 
+@pytest.mark.long
 def test_a_run_that_is_told_to_end_saves_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +384,7 @@ def test_an_average_of_the_weights_is_validated_and_saved(monkeypatch: pytest.Mo
     assert iou(predicted, batch["occupancy"].bool()).mean().item() == pytest.approx(info["val_iou"])
 
 
+@pytest.mark.long
 def test_a_training_starts_from_the_weights_of_another(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -499,6 +501,7 @@ def lack_memory(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
     monkeypatch.setattr(r3d.Model, "losses", losses)
 
 
+@pytest.mark.long
 def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_finds_one_that_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -525,6 +528,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_finds_one_that_
         train.main("tiny", fit=True)
 
 
+@pytest.mark.long
 def test_a_collapse_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def predict(self: r3d.Model, images: torch.Tensor) -> torch.Tensor:
         logits = torch.full((len(images), 16, 16, 16), -1.0)

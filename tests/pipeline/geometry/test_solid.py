@@ -101,6 +101,7 @@ def test_faces_on_grid_planes_belong_to_the_inner_cell() -> None:
         assert np.array_equal(solid(mesh.vertices * (1 + jitter), mesh.faces, 32)[0], expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("resolution", [16, 32])
 @pytest.mark.parametrize(
     "parts",

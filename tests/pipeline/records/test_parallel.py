@@ -48,6 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEVIEW_MODEL_GB", "2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_bad_calls_are_lost_and_good_ones_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
@@ -66,6 +67,7 @@ def test_bad_calls_are_lost_and_good_ones_are_not(
     assert not list(MARKS.iterdir())
 
 
+@pytest.mark.long
 def test_hangs_and_exits_in_python(tmp_path: Path) -> None:
     results = dict(parallel(misbehave, [("hang", tmp_path), ("exit", tmp_path)], "test"))
     assert [results[n].reason for n in (0, 1)] == ["timeout", "crashed"]
@@ -128,6 +130,7 @@ def test_a_worker_computes_in_one_thread() -> None:
         assert set(dict(parallel(own_threads, [()] * 3, "test")).values()) == {1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_waits_for_no_call(tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C reaches the workers too, which say nothing of it; SIGTERM the stage alone."""
