@@ -19,7 +19,6 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
-from pipeline.geometry import rays
 from pipeline.geometry.meshes import Mesh
 
 ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
@@ -130,6 +129,8 @@ def render_all(
 
 def cast(mesh: Mesh, drawn: np.ndarray, height: int, width: int, maps: Sequence[str] = ()) -> Pictures:
     """As `render`, by rays on one core of the CPU."""
+    from pipeline.geometry import rays  # and with it Open3D, which a GPU has no need of
+
     scene = _meshes([mesh], "cpu")
     rasterizer = rays.RayRasterizer(
         None, RasterizationSettings((height, width)), threads=1, faces_only="depth" not in maps

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import os
 import resource
 import traceback
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import machine
-from pipeline.runtime.command import progress
+from pipeline.runtime.command import importing, progress
 from pipeline.runtime.files import naming, workspace
 from pipeline.runtime.forks import settle
 
@@ -41,20 +42,29 @@ class Lost:
 
 
 def parallel(
-    function: Callable[..., Any], arguments: Sequence[tuple], label: str, gpu: bool = False, unit: str = "model"
+    function: Callable[..., Any],
+    arguments: Sequence[tuple],
+    label: str,
+    gpu: bool = False,
+    unit: str = "model",
+    modules: Sequence[str] = (),
 ) -> Iterator[tuple[int, Any]]:
     """(i, function(*arguments[i])) or (i, Lost), as they come, with a progress bar.
 
     Args:
-        function: importable by name; what it raises (but MemoryError) is raised here, and stops everything. What it
-            needs is imported beforehand, or by each worker.
+        function: importable by name; what it raises (but MemoryError) is raised here, and stops everything.
         label, unit: for the progress bar; a unit is what a call is about.
         gpu: the calls need the GPU. On this machine, they then have one worker, as more would compete for the GPU's
             memory; no fork, in which CUDA may not work; and no limit of memory, as CUDA reserves addresses without end.
+        modules: names of those that the function needs; imported here, once, where workers are forked.
     """
     if not arguments:
         return
     seconds, gigabytes = machine.limits()
+    if not (machine.scheduler() or gpu):
+        with importing():
+            for module in modules:
+                importlib.import_module(module)
     with progress(label, len(arguments), unit) as bar, workspace(MARKS.resolve(), "") as marks:
         calls = [
             _Call(function, own, marks / str(index), seconds, 0.0 if gpu else gigabytes)

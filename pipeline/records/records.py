@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import inspect
 import io
 import json
@@ -28,7 +27,6 @@ import numpy as np
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records.parallel import Lost, parallel
-from pipeline.runtime.command import importing
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
@@ -71,7 +69,7 @@ class Job:
         stage: its name, for the cache and for messages.
         compute: (model key, normalised mesh, affine, params) -> Record. May raise MeshError.
         params: what it depends on besides the mesh; its repr is part of the cache's key.
-        modules: names of those that have a say in it; imported before the workers start, where there is work for them.
+        modules: names of those that have a say in it; none is imported before there is a record to make.
         ready: (root, model, params) -> the Record of a model for which the data set brings one, otherwise None.
         together: ([(model key, normalised mesh, affine)], params) -> what `compute` gives for each, where a GPU makes
             several at once.
@@ -136,9 +134,6 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
     missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
     label = f"{job.stage} {out.stem}"
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
-    with importing():
-        for module in job.modules if missing else ():
-            importlib.import_module(module)
     size = AT_ONCE if gpu and job.together else 1
     rejects = _make(job, root, missing, label, gpu, size)
     refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
@@ -157,7 +152,8 @@ def _make(
     calls = [(job, root, group) for group in groups]
     rejects: dict[str, Reason] = {}
     suspects = []
-    for n, reasons in parallel(_several, calls, label, gpu, "model" if size == 1 else f"{size} models"):
+    unit = "model" if size == 1 else f"{size} models"
+    for n, reasons in parallel(_several, calls, label, gpu, unit, job.modules):
         if isinstance(reasons, Lost) and size > 1:
             suspects += groups[n]
             continue
