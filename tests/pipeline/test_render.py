@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
-from pipeline import render
+from pipeline import catalog, render
 from pipeline.geometry.meshes import Mesh
-from tests.meshes import stool
+from pipeline.records import records
+from pipeline.runtime.params import Dataset
+from tests.meshes import CHAIR, box, stool, write_v2
 
 PARAMS = render.Params(
     seed=0,
@@ -73,3 +77,19 @@ def test_cameras_depend_on_seed_and_model_alone() -> None:
 def test_refuses_impossible_cameras(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         render.Params(**{**PARAMS.__dict__, **change})
+
+
+def test_what_the_pictures_are_made_on_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONEVIEW_DEVICE", "auto")
+    dataset = Dataset(str(write_v2(tmp_path / "raw", {(CHAIR, "m"): box(1, 2, 3)})), "hash", (CHAIR,), 0.0)
+    (tmp_path / "params.yaml").write_text(
+        json.dumps({"dataset": dataclasses.asdict(dataset), "render": dataclasses.asdict(PARAMS)})
+    )
+    catalog.catalog(dataset)
+    render.main(CHAIR)
+    assert f"render {CHAIR}: by rays on the CPU, of which a core casts" in capsys.readouterr().out
+    with records.Archive(records.RENDERS / f"{CHAIR}.zip") as archive:
+        assert archive["m"]["views"].shape == (5, 48, 64)
