@@ -55,7 +55,7 @@ def environment() -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=SHARDS, help="folder of the shards")
     root = parser.parse_args().root
     if not torch.cuda.is_available():
