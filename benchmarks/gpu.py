@@ -1,8 +1,9 @@
-"""All that only a machine with a GPU can show, in at most 8 minutes: the `cuda` tests, then how fast systems train.
+"""All that only a machine with a GPU can show, in at most 8 minutes: the `cuda` tests, how fast systems train, and
+how fast they are scored.
 
     python -m benchmarks.gpu --root data/shards
 
-It needs shards, and of the libraries neither Open3D nor PyTorch3D, trimesh or DVC. Writes
+It needs shards, to score a checkpoint of r3d beside them (data/checkpoints), and of the libraries neither Open3D nor PyTorch3D, trimesh or DVC. Writes
 benchmarks/results/gpu_<device>.json, what became of each job and in how many seconds, beside what the jobs themselves
 write. A job that fails or takes too long keeps none of the others from running; the exit status is 1 then.
 """
@@ -23,6 +24,7 @@ from benchmarks.common import write
 from pipeline.shards.layout import SHARDS
 
 LIBRARIES = ("lightning", "numpy", "torch")
+SCORED = "r3d"
 GRACE = 40  # seconds that a job gets to end what it has begun
 
 
@@ -30,7 +32,12 @@ def jobs(root: Path) -> dict[str, tuple[int, list[str]]]:
     """By name, in how many seconds a job must be done, and what it is: arguments of Python."""
     tests = ["-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider"]
     train = ["-m", "benchmarks.train", "--root", str(root), "--seconds", "200"]
-    return {"cuda tests": (120, tests), "train": (200 + GRACE, train)}
+    found = {"cuda tests": (110, tests), "train": (200 + GRACE, train)}
+    project = root.resolve().parents[1]
+    if (project / f"data/checkpoints/{SCORED}.pt").is_file():
+        scoring = ["-m", "benchmarks.scoring", SCORED, "--root", str(project), "--seconds", "90"]
+        found["scoring"] = 90 + GRACE, scoring
+    return found
 
 
 def run(given: dict[str, tuple[int, list[str]]]) -> dict[str, dict[str, Any]]:
