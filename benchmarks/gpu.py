@@ -3,9 +3,10 @@ how fast they are scored.
 
     python -m benchmarks.gpu --root data/shards
 
-It needs shards, to score a checkpoint of r3d beside them (data/checkpoints), and of the libraries neither Open3D nor PyTorch3D, trimesh or DVC. Writes
-benchmarks/results/gpu_<device>.json, what became of each job and in how many seconds, beside what the jobs themselves
-write. A job that fails or takes too long keeps none of the others from running; the exit status is 1 then.
+It needs shards, for the scoring a checkpoint of r3d beside them (data/checkpoints), and of the libraries neither Open3D
+nor PyTorch3D, trimesh or DVC. Writes benchmarks/results/gpu_<device>.json, what became of each job and in how many
+seconds, beside what the jobs themselves write. A job that fails or takes too long keeps none of the others from
+running; the exit status is 1 then.
 """
 
 from __future__ import annotations
