@@ -290,5 +290,5 @@ def draw(images: Tensor) -> Tensor:
     """
     objects, views = images.shape[:2]
     count = int(torch.randint(1, views + 1, ()))
-    drawn = torch.rand(objects, views).argsort(dim=1)[:, :count].to(images.device)
+    drawn = torch.rand(objects, views).argsort(dim=1)[:, :count].to(images.device, non_blocking=True)
     return images[torch.arange(objects, device=images.device)[:, None], drawn]

@@ -21,7 +21,7 @@ from pipeline.training.params import Params
 FORMAT, VERSION = "oneview-resume", 1
 RESUME = Path("data/cache/train")
 # What may differ of a training that goes on from its last step, though it ends otherwise than an undisturbed one.
-CONTINUED = {"train.samples", "train.validations", "device", "processes", "torch"}
+CONTINUED = {"train.samples", "train.validations", "train.speed", "device", "processes", "torch"}
 # And of one that goes on from its best weights, since its losses were no longer finite.
 MENDED = {f"train.{name}" for name in "lr lr_warmup weight_decay precision clip_norm accumulate ema".split()}
 # What the weights and the curves depend on, beside the network and its layers.

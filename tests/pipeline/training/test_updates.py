@@ -149,6 +149,27 @@ def test_the_discriminators_gate_is_the_same_for_all_pieces_of_a_batch() -> None
     assert 0 < seen[0] <= 1
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_step_on_a_gpu_waits_for_nothing_and_has_its_precision(name: str, precision: str) -> None:
+    chosen: Any = precision
+    trained = updates(name, Fabric(accelerator="cuda", devices=1, precision=chosen), precision=precision)
+    inside = watch(trained.network)
+    host = batch(CONFIGS[name], 8)
+    given = {key: value.cuda() if isinstance(value, Tensor) else value for key, value in host.items()}
+    for number in range(2):
+        trained.step(given, number, 1.0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        values = trained.step(given, 2, 1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(value.isfinite() for value in values.values())
+    expected = torch.float16 if precision == "16-mixed" else INSIDE.get(precision, torch.float32)
+    assert inside and all(types == {expected} for types in inside.values()), inside
+
+
 class Line(nn.Module):
     """Two parts of a weight each, whose gradients are what the images and the points say."""
 
