@@ -36,7 +36,7 @@ from pipeline.runtime.params import Dataset, load
 
 MODULES = ("pipeline.geometry.renderer", "pipeline.geometry.rays", *ready.MODULES, "pipeline.render")
 HOW = {
-    "cpu": "rays on the CPU, of which a core casts 370 views a second where the rasterizer on an H100 makes 285",
+    "cpu": "rays on the CPU, 370 views/s a core, where PyTorch3D's rasterizer on an H100 makes 285 in all",
     "cuda": "PyTorch3D's rasterizer on the GPU, as ONEVIEW_DEVICE says",
 }
 

@@ -90,6 +90,6 @@ def test_what_the_pictures_are_made_on_is_told(
     )
     catalog.catalog(dataset)
     render.main(CHAIR)
-    assert f"render {CHAIR}: by rays on the CPU, of which a core casts" in capsys.readouterr().out
+    assert f"render {CHAIR}: by rays on the CPU, 370 views/s a core" in capsys.readouterr().out
     with records.Archive(records.RENDERS / f"{CHAIR}.zip") as archive:
         assert archive["m"]["views"].shape == (5, 48, 64)
