@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.files import atomic_folder, atomic_write, told
+from tests.imports import ROOT
 
 
 def test_replaces_a_file_and_a_folder(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"with atomic_write(Path({str(tmp_path / 'a.txt')!r})) as temporary: temporary.write_bytes(bytes(2000))"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert f"File too large: '{tmp_path / 'a.txt'}'" in result.stderr and not os.listdir(tmp_path)
 
 

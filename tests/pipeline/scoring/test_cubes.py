@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +38,8 @@ def test_on_the_cpu_it_is_that_of_numpy_to_the_bit():
 
 @given(st.integers(1, 9), st.integers(0, 10**6), st.booleans())
 def test_noise_is_closed(resolution, seed, binary):
+    import trimesh
+
     field = noise(resolution, seed) > 0.5 if binary else noise(resolution, seed)
     vertices, faces = marching_cubes(torch.from_numpy(field), 0.5)
     assert trimesh.Trimesh(vertices, faces).is_watertight or not (field > 0.5).any()
@@ -57,13 +58,12 @@ def test_other_fields_are_refused(field, level, message):
         marching_cubes(field, level)
 
 
-def tensors(mesh: trimesh.Trimesh, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(np.array(mesh.vertices)).to(device), torch.from_numpy(np.array(mesh.faces)).to(device)
-
-
 def test_points_lie_on_the_surface_with_its_normals():
-    sphere = tensors(trimesh.creation.icosphere(4, 0.4))
-    points, normals = (a.numpy() for a in surface_points(*sphere, 2000, np.random.default_rng(0)))
+    import trimesh
+
+    sphere = trimesh.creation.icosphere(4, 0.4)
+    vertices, faces = torch.from_numpy(np.array(sphere.vertices)), torch.from_numpy(np.array(sphere.faces))
+    points, normals = (a.numpy() for a in surface_points(vertices, faces, 2000, np.random.default_rng(0)))
     assert points.dtype == normals.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 0.4, atol=2e-3)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, rtol=1e-6)
@@ -73,9 +73,10 @@ def test_points_lie_on_the_surface_with_its_normals():
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_points_are_those_of_the_shards(device):
-    mesh = trimesh.creation.torus(0.3, 0.1)
-    points, _ = surface_points(*tensors(mesh, device), 500, np.random.default_rng(3))
-    expected = sample_surface(mesh.vertices, mesh.faces, 500, np.random.default_rng(3))
+    vertices, faces = isosurface.marching_cubes(noise(12, 0))
+    on_device = torch.from_numpy(vertices).to(device), torch.from_numpy(faces).to(device)
+    points, _ = surface_points(*on_device, 500, np.random.default_rng(3))
+    expected = sample_surface(vertices, faces, 500, np.random.default_rng(3))
     np.testing.assert_allclose(points.cpu().numpy(), expected, atol=1e-6)
 
 

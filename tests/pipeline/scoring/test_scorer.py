@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import trimesh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from pipeline.geometry.isosurface import marching_cubes
 from pipeline.scoring import protocols
 from pipeline.scoring import scorer as module
 from pipeline.scoring.clouds import BOUNDS
@@ -103,6 +103,8 @@ def test_grid_scores_by_hand(side):
 
 
 def test_a_mesh_has_the_iou_of_what_it_encloses_and_no_log_loss(tmp_path, without_pix3d):
+    import trimesh
+
     data = boxes(tmp_path, 32)
     cube = trimesh.creation.box((0.5,) * 3)
     full = np.zeros((32, 32, 32), bool)
@@ -122,11 +124,12 @@ def test_on_a_device_the_scores_are_the_same(tmp_path, monkeypatch, where, brief
     """There, this process measures and its forks do the rest."""
     data = boxes(tmp_path, 32)
     rng = np.random.default_rng(0)
-    ball = trimesh.creation.icosphere(radius=0.3)
+    radius = np.linalg.norm((np.indices((24, 24, 24)) + 0.5) / 24 - 0.5, axis=0)
+    vertices, faces = marching_cubes(0.8 - radius)  # a ball's surface
     answers = [
         ([0, 1], Prediction(field=rng.random((32, 32, 32), dtype=np.float32))),
-        ([2], Prediction(mesh=(ball.vertices.astype(np.float32), np.array(ball.faces)))),
-        ([3], Prediction(points=ball.vertices.astype(np.float32))),
+        ([2], Prediction(mesh=(vertices, faces))),
+        ([3], Prediction(points=vertices)),
         ([4], Prediction(field=np.zeros((32, 32, 32), np.float32))),
     ]
     scorer = Scorer(data, 32, points=500, matched=50, seed=0)
@@ -176,6 +179,8 @@ def test_the_curve_weighs_an_answer_by_its_items(tmp_path):
 
 
 def test_emd_is_the_best_matching_and_of_the_first_view(tmp_path, without_pix3d):
+    import trimesh
+
     data = boxes(tmp_path)
     points = trimesh.sample.sample_surface(trimesh.creation.icosphere(radius=0.3), 500, seed=1)[0].astype(np.float32)
     answers = [([item], Prediction(points=points)) for item in range(len(data))]
@@ -193,6 +198,8 @@ def test_emd_is_the_best_matching_and_of_the_first_view(tmp_path, without_pix3d)
 
 
 def test_points_are_scored_as_they_are(tmp_path, without_pix3d):
+    import trimesh
+
     data = boxes(tmp_path)
     points = trimesh.sample.sample_surface(trimesh.creation.icosphere(radius=0.3), 300, seed=1)[0].astype(np.float32)
     found = Scorer(data, 16, points=10, matched=10, seed=0)([([0], Prediction(points=points))], 0.5)[0]
@@ -213,6 +220,8 @@ def test_points_are_scored_as_they_are(tmp_path, without_pix3d):
 
 def test_the_surface_of_the_true_grid_is_compared_as_well(tmp_path, without_pix3d):
     """What is predicted is the truth: two draws from one box of cells, with its own normals."""
+    import trimesh
+
     data = boxes(tmp_path, 32)
     truth = solid(data, 0)
     field = truth.astype(np.float32)
