@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.runtime.command import progress
+from pipeline.runtime.forks import spread
 from pipeline.runtime.machine import device
 from pipeline.scoring.neighbours import nearest_rows
 from pipeline.scoring.predictions import Prediction
-from pipeline.scoring.scorer import shown
+from pipeline.scoring.scorer import batches, images_of
 from pipeline.shards.batches import unpack_bits
 from pipeline.shards.layout import ShardDataset
 
@@ -52,15 +55,25 @@ def nearest_models(
         describe: images (B, 1, C, H, W) -> (B, D) float; views are alike whose descriptions are near.
         image_size: (H, W).
     """
+    where = device()
 
-    @torch.inference_mode()
-    def described(dataset: ShardDataset, some: Sequence[int], what: str) -> Tensor:
-        batches = shown(dataset, some, image_size, batch_size, f"{label}, {what}")
-        return torch.cat([describe(images).float().cpu() for images, _ in batches])
+    def descriptions(dataset: ShardDataset, some: Sequence[int], what: str) -> Tensor:
+        @torch.inference_mode()
+        def described(part: Sequence[int]) -> np.ndarray:
+            (raw,) = batches(dataset, part, len(part))
+            return describe(images_of(raw, image_size, where)).float().cpu().numpy()
 
-    views, asked = described(train, range(len(train)), "training views"), described(test, items, "views")
+        parts = ((some[first : first + batch_size],) for first in range(0, len(some), batch_size))
+        found = []
+        with progress(f"{label}, {what}", len(some), "view") as bar:
+            for part in (spread if where == "cpu" else itertools.starmap)(described, parts):
+                found.append(part)
+                bar.update(len(part))
+        return torch.from_numpy(np.concatenate(found)).to(where)
+
+    views, asked = descriptions(train, range(len(train)), "training views"), descriptions(test, items, "views")
     try:
-        nearest = nearest_rows(asked.to(device()), views.to(device()))
+        nearest = nearest_rows(asked, views)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from error
     return {item: int(view) // train.groups for item, view in zip(items, nearest.tolist(), strict=True)}

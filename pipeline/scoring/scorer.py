@@ -104,13 +104,18 @@ class Scorer:
 
     def curve(self, answers: Iterable[Answer]) -> np.ndarray:
         """(99,) float64: mean IoU over the items at each of THRESHOLDS; answers are fields."""
-        curves = []
         where = device()
-        for model, some in itertools.groupby(answers, self._model):
-            truth = self._grid(model * self.dataset.groups, where)
-            for items, prediction in some:
-                curves += len(items) * [curve_of(torch.from_numpy(prediction.field).to(where), truth)]
-        return np.stack(curves).mean(0, dtype=np.float64)
+        models = ((list(some), where) for _, some in itertools.groupby(answers, self._model))
+        curves = (spread if where == "cpu" else itertools.starmap)(self._curves, models)
+        return np.concatenate(list(curves)).mean(0, dtype=np.float64)
+
+    def _curves(self, answers: Sequence[Answer], where: str) -> np.ndarray:
+        """(N, 99) float32, a row an item of a model."""
+        truth = self._grid(self._model(answers[0]) * self.dataset.groups, where)
+        found = []
+        for items, prediction in answers:
+            found += len(items) * [curve_of(torch.from_numpy(prediction.field).to(where), truth)]
+        return np.stack(found)
 
     def _model(self, answer: Answer) -> int:
         return answer[0][0] // self.dataset.groups
@@ -239,17 +244,23 @@ def shown(
     dataset: ShardDataset, items: Sequence[int], image_size: tuple[int, int], batch_size: int, label: str
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Batches of images (B, V, C, H, W) as a system of that image size takes them, and their items; with progress."""
+    where = device()
     with progress(label, len(items), "view") as bar:
         for raw in batches(dataset, items, batch_size):
             numbers = raw["item"].tolist()
-            inputs = {name: raw[name].to(device()) for name in ("views", "masks", "depth") if name in raw}
-            yield make_batch(inputs, image_size, 1)["images"], numbers
+            yield images_of(raw, image_size, where), numbers
             bar.update(len(numbers))
 
 
 def batches(dataset: ShardDataset, items: Sequence[int], batch_size: int) -> DataLoader:
     """Collated batches of the items, in their order."""
     return DataLoader(Subset(dataset, items), batch_size)  # type: ignore[arg-type]
+
+
+def images_of(raw: dict[str, Tensor], image_size: tuple[int, int], where: str) -> Tensor:
+    """(B, V, C, H, W) float32 of a collated batch, on the device `where`."""
+    inputs: dict[str, Tensor] = {name: raw[name].to(where) for name in ("views", "masks", "depth") if name in raw}
+    return make_batch(inputs, image_size, 1)["images"]
 
 
 def best_threshold(curve: np.ndarray) -> float:
