@@ -105,11 +105,7 @@ class Trainer:
     def __init__(
         self, fabric: Fabric, system: str, module: ModuleType, config: Any, params: Params, categories: Sequence[str]
     ):
-        if params.batch_size % (fabric.world_size * params.accumulate):
-            raise ValueError(
-                f"train.batch_size: expected a multiple of {fabric.world_size} processes x {params.accumulate} "
-                f"(train.accumulate), got {params.batch_size}"
-            )
+        self.at_a_time = params.at_a_time(fabric.world_size)
         self.fabric, self.config, self.params, self.state = fabric, config, params, State()
         torch.manual_seed(params.seed)
         self.network = module.Model(config)
@@ -150,8 +146,8 @@ class Trainer:
         params, state, system = self.params, self.state, self.about["system"]
         done, total = state.step * params.batch_size, params.steps * params.batch_size
         bar = progress(f"train {system}", total, "sample", done, self.first)
-        lack = memory.told(system, self.config, params.batch_size // self.fabric.world_size // params.accumulate)
         curves = Curves(system, state.rows, self.first, params.tensorboard)
+        lack = memory.told(system, self.config, self.at_a_time)
         self.watch.begin(state.step)
         with curves, bar, lack, Stop(self.fabric.device) as stopping:
             for raw in self.watch.over(self._loader("train")):
@@ -224,14 +220,15 @@ class Trainer:
         if split == "train":
             steps = range(self.state.step, self.params.steps)
             batches = Batches(len(data), size, steps, self.params.seed, rank, count)
-        readers, on_cuda = max(1, workers() // count), self.fabric.device.type == "cuda"
+        kind = self.fabric.device.type
+        readers = max(1, workers() // available(kind)[0])
         if self.choices.resident:
             if split not in self.resident:
                 self.resident[split] = Resident(data, self.fabric.device, readers)
             return self.resident[split].batches(batches)
         # On a CPU the network itself needs every core.
-        readers = min(8, readers) if on_cuda else 0
-        return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=on_cuda)  # type: ignore[arg-type]
+        readers, pinned = (min(8, readers), True) if kind == "cuda" else (0, False)
+        return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=pinned)  # type: ignore[arg-type]
 
     def _keep(self, now: bool, failed: bool = False) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""

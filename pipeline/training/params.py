@@ -84,6 +84,13 @@ class Params:
     def steps(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
+    def at_a_time(self, processes: int) -> int:
+        """Samples that each of so many processes takes at a time; ValueError where that is no whole number."""
+        if self.batch_size % (processes * self.accumulate):
+            expected = f"a multiple of {processes} processes x {self.accumulate} (train.accumulate)"
+            raise ValueError(f"train.batch_size: expected {expected}, got {self.batch_size}")
+        return self.batch_size // (processes * self.accumulate)
+
     def validated(self, step: int) -> bool:
         """Whether the validation split is due after so many steps."""
         return step * self.validations // self.steps > (step - 1) * self.validations // self.steps
