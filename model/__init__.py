@@ -27,6 +27,8 @@ A system is a module `model/<name>.py` with two classes:
         Values of `progress` from which on the losses are other ones. A system that has it promises that nothing else
         of `losses` depends on `progress`, on draws of the CPU or on values that Python looks at, and a GPU then repeats
         the step without Python.
+    `slow_in_bfloat16: bool`, optional
+        Whether a GPU is slower in bfloat16 with it, so that `train.precision: auto` stays at float32 there.
     `predict(images)`
         For `images` as above, V from 1 up; deterministic. Occupancy logits (B, R, R, R); or points (B, P, 3); or
         closed meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.

@@ -63,7 +63,7 @@ KEEP_SECONDS = 60  # at most this much is lost when a run is killed
 def main(system: str, fit: bool = False) -> None:
     module, config = configured(system)
     params, categories = load("train", Params), load("dataset", Dataset).categories
-    trainer = Trainer(launch(precision(params), alone=fit), system, module, config, params, categories)
+    trainer = Trainer(launch(precision(params, module.Model), alone=fit), system, module, config, params, categories)
     if fit:
         return trainer.fit()
     best, whole = trainer.train()

@@ -42,12 +42,12 @@ class Choices:
     resident: bool = False
 
 
-def precision(params: Params) -> str:
-    """Of Fabric's precisions the one that is asked for, or that `auto` stands for here."""
+def precision(params: Params, network: type[nn.Module] | nn.Module) -> str:
+    """Of Fabric's precisions the one that is asked for, or that `auto` stands for here and for a system."""
     if params.precision != "auto":
         return params.precision
     fast = params.speed == "auto" and device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if fast else "32-true"
+    return "bf16-mixed" if fast and not getattr(network, "slow_in_bfloat16", False) else "32-true"
 
 
 def choose(network: nn.Module, params: Params, processes: int, data: int, free: int) -> tuple[Choices, str]:
@@ -75,7 +75,7 @@ def choose(network: nn.Module, params: Params, processes: int, data: int, free: 
     reason = next((words for words, holds in against.items() if holds), "")
     sizes = f"{data / 1e9:.1f} GB of {free / 1e9:.1f} free"
     told = [
-        f"{precision(params)}, TF32 where it is float32, channels last",
+        f"{precision(params, network)}, TF32 where it is float32, channels last",
         f"convolutions {'tried out' if long else 'not tried out: ' + reason}",
         f"data in the device's memory: {sizes}" if resident else f"data from the disk: {sizes}, at most half is taken",
         f"no CUDA graph: {reason}" if reason else "steps from a CUDA graph",

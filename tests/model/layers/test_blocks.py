@@ -44,7 +44,10 @@ def test_halving_is_a_strided_convolution(before: int) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("kind", "channels"), [(Doubling, (8, 1)), (Halving, (1, 8))])
-def test_a_gpu_gives_what_a_cpu_gives(kind: type[nn.Module], channels: tuple[int, int]) -> None:
+def test_a_gpu_gives_what_a_cpu_gives(
+    kind: type[nn.Module], channels: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # which PyTorch allows convolutions by default
     torch.manual_seed(0)
     layer, x = kind(*channels), torch.randn(2, channels[0], 8, 8, 8)
     expected = layer(x)

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 import model
-from model import view2voxel
+from model import r2n2, view2voxel
 from pipeline.training import speed
 from pipeline.training.params import Params
 from pipeline.training.speed import LONG, WARM_STEPS, Choices, Recorded, choose, hasten, precision, prepare, repeat
@@ -90,7 +90,9 @@ def test_the_precision_that_auto_stands_for(
 ) -> None:
     monkeypatch.setattr(speed, "device", lambda: device)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: has)
-    assert precision(params(1, **({"precision": "auto"} | changes))) == expected
+    given = params(1, **({"precision": "auto"} | changes))
+    assert precision(given, nn.Linear) == expected
+    assert precision(given, r2n2.Model) == ("32-true" if given.precision == "auto" else expected)
 
 
 def test_on_a_cpu_nothing_is_chosen_and_nothing_said(capsys: pytest.CaptureFixture[str]) -> None:
