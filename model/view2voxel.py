@@ -52,6 +52,7 @@ class Model(EncoderModel):
 
     targets = ("occupancy",)
     output = "occupancy"
+    config: Config
 
     def __init__(self, config: Config):
         super().__init__(config)

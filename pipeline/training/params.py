@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipeline.training.augment import Augment
+
 # Not among them: 16-true, whose weights lose most steps and whose gradients nothing scales, and transformer-engine,
 # which knows no convolutions.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -34,6 +36,8 @@ class Params:
         ema: share of itself that an average of the weights keeps in a step (0.999, say), after a beginning in which it
             keeps less; what is validated and saved is this average then. 0: the weights themselves.
         start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
+        balanced: whether every category has the same share of the samples, however few models it has.
+        augment: how samples are changed every time they are seen, see `augment.py`.
     """
 
     seed: int
@@ -50,6 +54,8 @@ class Params:
     accumulate: int = 1
     ema: float = 0.0
     start_from: str = ""
+    balanced: bool = False
+    augment: Augment = Augment()  # noqa: RUF009  frozen
 
     def __post_init__(self) -> None:
         for name, smallest in (
