@@ -65,7 +65,7 @@ class Config(EncoderConfig):
     key_width: int = 64
     memory: int = 4096
     side: int = 32
-    decoder_channels: tuple[int, ...] = (128, 64, 32, 16)
+    decoder_channels: tuple[int, ...] = (64, 64, 32, 16)
     refine_channels: int = 16
     lookup_weight: float = 0.1
     dice_weight: float = 0.0
@@ -199,17 +199,17 @@ class Model(EncoderModel):
         self.eval()
         described, learned, shape_of = [], [], []
         models: dict[int, int] = {}
-        grids: dict[int, Tensor] = {}
+        grids: dict[int, Tensor] = {}  # packed
         for batch in batches:
             images = batch["images"]
             described.append(descriptor(images))
             learned.append(self.learned(self.encoded(images)))
             shape_of.append(batch["model"])
-            origins = batch.get("origin", batch["model"]).tolist()
-            for n, (shape, model) in enumerate(zip(batch["model"].tolist(), origins, strict=True)):
-                if shape not in models:
-                    models[shape] = model
-                    grids[shape] = packed(pooled(batch["occupancy"][n : n + 1], self.config.side).flatten(1))
+            shapes, origins = batch["model"].tolist(), batch.get("origin", batch["model"]).tolist()
+            new = {shape: n for n, shape in enumerate(shapes) if shape not in models}
+            models |= {shape: origins[n] for shape, n in new.items()}
+            cells = pooled(batch["occupancy"][list(new.values())], self.config.side).flatten(1)
+            grids |= dict(zip(new, packed(cells), strict=True))
         device = images.device
         count = min(len(models), self.config.memory)
         kept = sorted(models)[:: max(1, -(-len(models) // count))]
@@ -218,7 +218,7 @@ class Model(EncoderModel):
         shown = place[torch.cat(shape_of)]
         self.shape_of = shown[shown >= 0]
         self.model_of = torch.tensor([models[shape] for shape in kept], device=device)
-        self.grids = torch.cat([grids[shape] for shape in kept])
+        self.grids = torch.stack([grids[shape] for shape in kept])
         kinds, histograms = [], torch.cat(described)
         self.centre, self.axes = principal(histograms, self.config.key_width)
         if self.config.keys != "learned":
