@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import time
+import traceback
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -250,6 +251,7 @@ class Runner:
 
     def __init__(self, plan: dict[str, Any], out: Path, until: float):
         self.plan, self.out, self.until = plan, out, until
+        out.mkdir(parents=True, exist_ok=True)
         self.begin = time.monotonic()
         self.stores: dict[tuple[str, tuple[int, int]], Store] = {}
         self.results: dict[str, Any] = {"device": self.device(), "plan": plan, "ablations": [], "finals": []}
@@ -259,7 +261,6 @@ class Runner:
         return torch.cuda.get_device_name() if device() == "cuda" else "cpu"
 
     def write(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
         self.results |= {"seconds": round(time.monotonic() - self.begin, 1), "kept": self.kept}
         with atomic_write(self.out / "recipe.json") as temporary:
             temporary.write_text(json.dumps(self.results) + "\n", encoding="utf-8")
@@ -285,7 +286,11 @@ class Runner:
             found = []
             for fold in range(about["trained_folds"]):
                 settings = about["common"] | changes
-                result = self.one(about["project"], about["system"], settings, fold, min(end, self.until))
+                try:
+                    result = self.one(about["project"], about["system"], settings, fold, end)
+                except (ValueError, RuntimeError) as error:
+                    self.fail(name, error)
+                    break
                 if result is None:
                     break
                 found.append(result.pop("views"))
@@ -394,24 +399,24 @@ class Runner:
         about |= {"best_samples": best["samples"], "curve": trainer.state.rows}
         return trainer, about
 
-    def finals(self) -> None:
-        """The systems of the plan with what was kept, each as its turn comes."""
-        for final in self.plan["finals"]:
-            if time.monotonic() + final.get("least_seconds", 0) > self.until:
-                self.log(f"{final['name']}: left out, no time")
-                continue
-            kept = self.kept if final.get("with_kept", True) else {}
-            settings = self.plan.get("final_common", {}) | kept | final["settings"]
-            until = min(self.until, time.monotonic() + final.get("seconds", 1e9))
-            project = final["project"]
-            store = self.store(project, self.image_size(project, final["system"], settings))
-            rows = store.rows(("train",), bool(settings.get("variants")), self.first(final, "first"))
-            few = self.first(final, "tested")
-            val, test = (store.rows((split,), first=few) for split in ("val", "test"))
-            trained = self.train(project, final["system"], settings, store, rows, val, until)
-            if trained is None:
-                continue
-            self.score(final, settings, store, rows, val, test, *trained)
+    def final(self, final: dict[str, Any]) -> None:
+        """A system of the plan with what was kept, if there is time."""
+        settings = self.plan.get("final_common", {}) | self.kept | final["settings"]
+        project = final["project"]
+        store = self.store(project, self.image_size(project, final["system"], settings))
+        rows = store.rows(("train",), bool(settings.get("variants")), self.first(final, "first"))
+        few = self.first(final, "tested")
+        val, test = (store.rows((split,), first=few) for split in ("val", "test"))
+        trained = self.train(project, final["system"], settings, store, rows, val, self.until)
+        if trained is None:
+            self.log(f"{final['name']}: left out, no time")
+        else:
+            self.score(final, store, rows, val, test, *trained)
+
+    def fail(self, name: str, error: Exception) -> None:
+        traceback.print_exc()
+        self.results.setdefault("failed", {})[name] = f"{type(error).__name__}: {error}"
+        self.write()
 
     def first(self, final: dict[str, Any], key: str) -> dict[str, int] | None:
         """Of every model whether it is among the first so many of its category; None for all."""
@@ -423,7 +428,6 @@ class Runner:
     def score(
         self,
         final: dict[str, Any],
-        settings: dict[str, Any],
         store: Store,
         rows: list[int],
         val: list[int],
@@ -446,9 +450,8 @@ class Runner:
             self.log(f"{final['name']} {label}: {json.dumps(about[label])}")
         self.log(f"{final['name']}: nearest image {about['nearest_image']}, {about['seconds']} s")
         self.results["finals"].append(about | {"test_models": len(test), "views": views})
-        if final.get("weights", True):
-            folder = Path(self.plan["projects"][final["project"]]["folder"])
-            shutil.copy(folder / train.CHECKPOINTS / f"{final['system']}.pt", self.out / f"{final['name']}.pt")
+        folder = Path(self.plan["projects"][final["project"]]["folder"])
+        shutil.copy(folder / train.CHECKPOINTS / f"{final['system']}.pt", self.out / f"{final['name']}.pt")
         self.write()
 
 
@@ -464,7 +467,11 @@ def main() -> None:
     with inside(arguments.plan.parent):
         if "ablations" in plan:
             runner.ablations()
-        runner.finals()
+        for final in plan["finals"]:
+            try:
+                runner.final(final)
+            except (ValueError, RuntimeError) as error:  # the others are worth the time that is left
+                runner.fail(final["name"], error)
         runner.write()
     runner.log("done")
 
