@@ -196,6 +196,7 @@ class Model(EncoderModel):
         Args:
             batches: of all its items in their order; see `model/__init__.py`.
         """
+        training = self.training
         self.eval()
         described, learned, shape_of = [], [], []
         models: dict[int, int] = {}
@@ -226,6 +227,7 @@ class Model(EncoderModel):
         if self.config.keys != "gradients":
             kinds.append(torch.cat(learned))
         self.keys = torch.cat(kinds, dim=1)[shown >= 0]
+        self.train(training)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in MEMORY:  # as large as what was remembered

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import render
+from pipeline.geometry import renderer
 from pipeline.geometry.meshes import Mesh, normalise
 from pipeline.geometry.solid import solid
 from pipeline.training.augment import Augment, augmented, mirrored
@@ -31,9 +31,9 @@ def test_a_mirrored_view_is_the_view_of_the_mirrored_shape_in_mirrored_light(mon
     mesh = wedge()
     flipped = Mesh(mesh.vertices * [-1, 1, 1], mesh.faces[:, ::-1].copy())
     seen = np.array([[25, 10, 3, 30], [140, -5, 3, 30], [250, 40, 3, 30]], np.float32)
-    views, masks, depth = render.render(mesh, seen, 48, 64, maps=["depth"])
-    monkeypatch.setattr(render, "LIGHT_TO_VIEW", (-render.LIGHT_TO_VIEW[0], *render.LIGHT_TO_VIEW[1:]))
-    other = render.render(flipped, seen * np.array([-1, 1, 1, 1], np.float32), 48, 64, maps=["depth"])
+    views, masks, depth = renderer.render(mesh, seen, 48, 64, maps=["depth"])
+    monkeypatch.setattr(renderer, "LIGHT_TO_VIEW", (-renderer.LIGHT_TO_VIEW[0], *renderer.LIGHT_TO_VIEW[1:]))
+    other = renderer.render(flipped, seen * np.array([-1, 1, 1, 1], np.float32), 48, 64, maps=["depth"])
     edge = masks ^ other[1][..., ::-1]
     assert edge.mean() < 0.002  # a ray that just grazes an edge
     both = masks & other[1][..., ::-1]
