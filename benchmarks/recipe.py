@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import time
 import traceback
 import zlib
@@ -47,11 +46,13 @@ from pipeline.scoring.neighbours import nearest_rows
 from pipeline.scoring.statistics import intervals, paired
 from pipeline.shards.batches import grids, unpack_bits
 from pipeline.shards.views import prepare
+from pipeline.training import checkpoints
 from pipeline.training.order import Batches
 
 SIDE = 32  # of the grids by which everything is compared
 THRESHOLDS = [round(0.05 * n, 2) for n in range(1, 20)]
 AT_ONCE = 256  # views prepared, or predicted, at a time
+LARGE = 4096  # numbers
 
 
 @contextmanager
@@ -240,6 +241,11 @@ def nearest_image(store: Store, rows: Sequence[int], asked: Sequence[int], views
     return torch.cat([iou(grids(a, SIDE), grids(b, SIDE)) for a, b in pairs]).cpu().numpy()
 
 
+def halved(value: Tensor) -> Tensor:
+    """Large arrays of weights in half precision, which costs no score; all else as it is."""
+    return value.half() if value.is_floating_point() and value.numel() > LARGE else value
+
+
 class Runner:
     """Works a plan through.
 
@@ -410,8 +416,19 @@ class Runner:
         trained = self.train(project, final["system"], settings, store, rows, val, self.until)
         if trained is None:
             self.log(f"{final['name']}: left out, no time")
-        else:
-            self.score(final, store, rows, val, test, *trained)
+            return
+        trainer, about = trained
+        about["name"] = final["name"]
+        if trainer.network.output == "occupancy":
+            about |= self.scored(trainer, store, rows, val, test)
+        self.results["finals"].append(about)
+        if final.get("weights", True):
+            folder = Path(self.plan["projects"][project]["folder"])
+            checkpoint = checkpoints.load(folder / train.CHECKPOINTS / f"{final['system']}.pt")
+            checkpoint["state"] = {name: halved(value) for name, value in checkpoint["state"].items()}
+            checkpoints.save(self.out / f"{final['name']}.pt", checkpoint)
+        self.log(f"{final['name']}: {json.dumps({k: v for k, v in about.items() if k not in ('curve', 'settings')})}")
+        self.write()
 
     def fail(self, name: str, error: Exception) -> None:
         traceback.print_exc()
@@ -425,34 +442,23 @@ class Runner:
         numbers = json.loads(Path(self.plan["projects"][final["project"]]["numbers"]).read_text())
         return {name: int(number < final[key]) for name, number in numbers.items()}
 
-    def score(
-        self,
-        final: dict[str, Any],
-        store: Store,
-        rows: list[int],
-        val: list[int],
-        test: list[int],
-        trainer: Resident,
-        about: dict[str, Any],
-    ) -> None:
+    def scored(
+        self, trainer: Resident, store: Store, rows: list[int], val: list[int], test: list[int]
+    ) -> dict[str, Any]:
+        """Test scores, [mean, low, high] over shapes, and the paired difference to the nearest image's."""
         views = self.plan["views"]
         shapes = [store.ids[row] for row in test for _ in range(views)]
         models = [row for row in rows if store.origin[row] == row]
         looked_up = nearest_image(store, models, test, views).astype(np.float64)[:, None]
-        about |= {"name": final["name"], "nearest_image": intervals(looked_up, shapes)[:, 0].tolist()}
+        found: dict[str, Any] = {"nearest_image": intervals(looked_up, shapes)[:, 0].tolist()}
         for label, both in (("one", False), ("both", True)):
             tuned = overlaps(trainer.network, store, val, views, both).mean(0)
             place = int(tuned.argmax())
-            found = overlaps(trainer.network, store, test, views, both)[:, place, None].astype(np.float64)
-            about[label] = {"val_iou": float(tuned.max()), "threshold": THRESHOLDS[place]}
-            about[label] |= {"test_iou": intervals(found, shapes)[:, 0].tolist()}
-            about[label] |= {"against_nearest_image": paired(found, looked_up, shapes)[:, 0].tolist()}
-            self.log(f"{final['name']} {label}: {json.dumps(about[label])}")
-        self.log(f"{final['name']}: nearest image {about['nearest_image']}, {about['seconds']} s")
-        self.results["finals"].append(about | {"test_models": len(test), "views": views})
-        folder = Path(self.plan["projects"][final["project"]]["folder"])
-        shutil.copy(folder / train.CHECKPOINTS / f"{final['system']}.pt", self.out / f"{final['name']}.pt")
-        self.write()
+            scores = overlaps(trainer.network, store, test, views, both)[:, place, None].astype(np.float64)
+            found[label] = {"val_iou": float(tuned.max()), "threshold": THRESHOLDS[place]}
+            found[label] |= {"test_iou": intervals(scores, shapes)[:, 0].tolist()}
+            found[label] |= {"against_nearest_image": paired(scores, looked_up, shapes)[:, 0].tolist()}
+        return found | {"test_models": len(test), "views": views}
 
 
 def main() -> None:

@@ -221,7 +221,8 @@ class Model(EncoderModel):
         self.model_of = torch.tensor([models[shape] for shape in kept], device=device)
         self.grids = torch.stack([grids[shape] for shape in kept])
         kinds, histograms = [], torch.cat(described)
-        self.centre, self.axes = principal(histograms, self.config.key_width)
+        if not len(self.axes):  # the pictures stay the same
+            self.centre, self.axes = principal(histograms, self.config.key_width)
         if self.config.keys != "learned":
             kinds.append((histograms - self.centre) @ self.axes)
         if self.config.keys != "gradients":
@@ -230,9 +231,10 @@ class Model(EncoderModel):
         self.train(training)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name in MEMORY:  # as large as what was remembered
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+        for name in MEMORY:  # as large as what was remembered; weights may be stored in half precision
+            if (kept := state_dict.get(prefix + name)) is not None:
+                kind = torch.float32 if kept.is_floating_point() else kept.dtype
+                setattr(self, name, torch.empty_like(kept, dtype=kind, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -56,6 +56,10 @@ def test_what_is_remembered_travels_with_the_weights() -> None:
     model, other = remembered(batch).eval(), Model(Config(**SMALL)).eval()
     other.load_state_dict(model.state_dict())
     assert torch.equal(model.predict(batch["images"]), other.predict(batch["images"]))
+    half = {name: v.half() if v.is_floating_point() else v for name, v in model.state_dict().items()}
+    other.load_state_dict(half)
+    assert other.keys.dtype == torch.float32
+    assert torch.allclose(other.predict(batch["images"]), model.predict(batch["images"]), atol=0.1)
     with pytest.raises(ValueError, match="^recall: expected remembered shapes, found none"):
         Model(Config(**SMALL)).eval().predict(batch["images"])
 
