@@ -277,8 +277,8 @@ def pooled(grids: Tensor, side: int) -> Tensor:
 
 def packed(cells: Tensor) -> Tensor:
     """(..., 8 n) float in {0, 1} -> (..., n) uint8, most significant bit first."""
-    values = 2 ** torch.arange(7, -1, -1, device=cells.device, dtype=cells.dtype)
-    return (cells.unflatten(-1, (-1, 8)) * values).sum(-1).to(torch.uint8)
+    shifts = torch.arange(7, -1, -1, device=cells.device, dtype=torch.uint8)
+    return (cells.to(torch.uint8).unflatten(-1, (-1, 8)) << shifts).sum(-1, dtype=torch.uint8)
 
 
 def unpacked(octets: Tensor) -> Tensor:
