@@ -46,7 +46,7 @@ class Config(EncoderConfig):
         key_width: of each kind of key.
         memory: the most shapes that are remembered; evenly spaced ones where there are more.
         side: of the grids that are remembered; `resolution` is the same or twice as much.
-        decoder_channels: before each transposed convolution up to `side`, and there.
+        grid_channels: before each transposed convolution up to `side`, and there.
         refine_channels: of the two convolutions that see the shapes found.
         lookup_weight: of the loss of learned keys.
         dice_weight, surface_weight: of the other losses, see `layers/losses.py`.
@@ -65,7 +65,7 @@ class Config(EncoderConfig):
     key_width: int = 64
     memory: int = 4096
     side: int = 32
-    decoder_channels: tuple[int, ...] = (64, 64, 32, 16)
+    grid_channels: tuple[int, ...] = (64, 64, 32, 16)
     refine_channels: int = 16
     lookup_weight: float = 0.1
     dice_weight: float = 0.0
@@ -76,7 +76,7 @@ class Config(EncoderConfig):
         check("keys", self.keys, f"one of {', '.join(KEYS)}", self.keys in KEYS)
         for name in ("lookup_weight", "dice_weight", "surface_weight"):
             check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
-        factor = 2 ** (len(self.decoder_channels) - 1)
+        factor = 2 ** (len(self.grid_channels) - 1)
         check("side", self.side, f"a multiple of {factor}, and of 8", self.side % max(factor, 8) == 0)
         sizes = (self.side, 2 * self.side)
         check("resolution", self.resolution, f"{sizes[0]} or {sizes[1]}", self.resolution in sizes)
@@ -97,7 +97,7 @@ class Model(EncoderModel):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        channels, width = config.decoder_channels, config.refine_channels
+        channels, width = config.grid_channels, config.refine_channels
         base = config.side // 2 ** (len(channels) - 1)
         shape = (channels[0], base, base, base)
         start = (*perceptron(self.width, channels[0] * base**3), nn.ReLU(), nn.Unflatten(1, shape))

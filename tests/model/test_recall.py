@@ -10,7 +10,7 @@ from model.recall import Config, Model, agreement, packed, principal, unpacked
 from pipeline.scoring.distances import iou
 from tests.model.boxes import ENCODER, boxes, overfit
 
-SMALL = {**ENCODER, "resolution": 16, "side": 16, "decoder_channels": (16, 8), "refine_channels": 8, "key_width": 8}
+SMALL = {**ENCODER, "resolution": 16, "side": 16, "grid_channels": (16, 8), "refine_channels": 8, "key_width": 8}
 
 
 def remembered(batch: dict[str, Any], **given: Any) -> Model:

@@ -267,7 +267,7 @@ def test_a_network_that_remembers_is_shown_the_training_split_and_goes_on_with_i
 ) -> None:
     """With samples that are changed, and balanced by category, as all that is drawn depends on the step alone."""
     small = {"image_size": [32, 32], "resolution": 16, "encoder_channels": [8, 16], "encoder_blocks": 1}
-    small |= {"side": 16, "decoder_channels": [16, 8], "refine_channels": 8, "key_width": 8}
+    small |= {"side": 16, "grid_channels": [16, 8], "refine_channels": 8, "key_width": 8}
     configure(balanced=True, augment={"mirror": 0.5, "noise": 0.1, "scale": 0.1})
     values = yaml.safe_load(Path("params.yaml").read_text())
     values |= {"selected_systems": {"tiny": "recall"}, "systems": {"tiny": small}}
