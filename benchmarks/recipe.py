@@ -120,13 +120,14 @@ def read_store(folders: Sequence[Path], image_size: tuple[int, int]) -> Store:
                 masks = torch.from_numpy(file["masks"][start : start + 32]).to(device())
                 images.append(prepare(views, unpack_bits(masks, views.shape[-1]), image_size))
             packed.append(torch.from_numpy(file["occupancy"][:]).to(device()))
-            points.append(torch.from_numpy(file["points"][:]).to(device()) if "points" in file else None)
+            if "points" in file:
+                points.append(torch.from_numpy(file["points"][:]).to(device()))
             synsets += len(names) * [synset]
             splits += len(names) * [split]
             ids += names
     row_of = {name: row for row, name in enumerate(ids)}
     origin = torch.tensor([row_of[name.partition("~")[0]] for name in ids], device=device())
-    clouds = None if any(some is None for some in points) else torch.cat(points)
+    clouds = torch.cat(points) if len(points) == len(packed) else None
     return Store(torch.cat(images), torch.cat(packed), clouds, origin, synsets, ids, splits)
 
 
@@ -153,7 +154,7 @@ class Resident(train.Trainer):
                 yield name, value
 
     @torch.no_grad()
-    def timed_step(self, batch: dict[str, Any], number: int, rate: float) -> dict[str, float]:
+    def timed_step(self, batch: dict[str, Any], number: int, rate: float) -> dict[str, Any]:
         if time.monotonic() > self.until:
             raise Late
         with torch.enable_grad():

@@ -93,12 +93,11 @@ def _moved(views: Tensor, how: Augment, rng: np.random.Generator) -> Tensor:
 
 def _shaded(gray: Tensor, how: Augment, rng: np.random.Generator) -> Tensor:
     """(N, 1, H, W), brighter or darker, and with noise; the background stays 0."""
-    count = (len(gray), 1, 1, 1)
-    factor = rng.uniform(1 - how.brightness, 1 + how.brightness, count)
-    power = np.exp(rng.uniform(-how.contrast, how.contrast, count))
-    deviation, seed = rng.uniform(0, how.noise, count), int(rng.integers(2**31))
-    factor, power, deviation = (torch.from_numpy(v).to(gray.device, gray.dtype) for v in (factor, power, deviation))
-    shaded = factor * gray**power
+    least, most = (1 - how.brightness, -how.contrast, 0), (1 + how.brightness, how.contrast, how.noise)
+    drawn = torch.from_numpy(rng.uniform(least, most, (len(gray), 3))).to(gray.device, gray.dtype)
+    factor, power, deviation = drawn.T[..., None, None, None]
+    seed = int(rng.integers(2**31))
+    shaded = factor * gray ** power.exp()
     if how.noise:
         generator = torch.Generator(gray.device).manual_seed(seed)
         shown = gray > 0

@@ -13,7 +13,8 @@ class Walk:
 
     def __init__(self, length: int, *seed: int):
         self.length, self.seed = length, seed
-        self.number, self.order = -1, np.zeros(0, np.int64)  # of the round that was asked for last
+        self.number = -1  # of the round that was asked for last, and
+        self.order: np.ndarray = np.zeros(0, np.int64)
 
     def __getitem__(self, place: int) -> int:
         number, step = divmod(place, self.length)
