@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import FIRST_LOGIT, check, upwards, volumetric
+from model.layers.blocks import FIRST_LOGIT, check, full, upwards, volumetric
 from model.layers.descriptors import descriptor
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 from model.layers.losses import occupancy_losses
@@ -143,14 +143,21 @@ class Model(EncoderModel):
 
     def decode(self, features: Tensor, found: Tensor) -> Tensor:
         """Occupancy logits (B, R, R, R) of features (B, width) and the grids found (B, k, side, side, side)."""
+        decoded = self.decoder(features)
+        found = found.to(decoded.dtype)
         mean = found.mean(dim=1, keepdim=True)
-        changed = self.refine(torch.cat([self.decoder(features), found, mean], dim=1))
+        changed = self.refine(torch.cat([decoded, found, mean], dim=1))
         looked_up = F.interpolate(2 * mean - 1, changed.shape[2:], mode="trilinear", align_corners=False)
         return (changed + self.trust * looked_up).squeeze(1)
 
     def learned(self, features: Tensor) -> Tensor:
         """Keys (B, key_width) of length 1 from the encoder's features."""
-        return F.normalize(self.key(features).float(), dim=1)
+        return F.normalize(full(self.key(features)), dim=1)
+
+    def described(self, images: Tensor) -> Tensor:
+        """Keys (B, key_width) from histograms of gradients, in float32 in any precision."""
+        with torch.autocast(images.device.type, enabled=False):
+            return (descriptor(images).float() - self.centre.float()) @ self.axes.float()
 
     def keys_of(self, images: Tensor, features: Tensor) -> Tensor:
         """(B, D) of `images` (B, V, 1, H, W) and the encoder's features of them.
@@ -162,7 +169,7 @@ class Model(EncoderModel):
             raise ValueError("recall: expected remembered shapes, found none; `remember` comes before all else")
         kinds = []
         if self.config.keys != "learned":
-            kinds.append((descriptor(images) - self.centre) @ self.axes)
+            kinds.append(self.described(images))
         if self.config.keys != "gradients":
             kinds.append(self.learned(features))
         return torch.cat(kinds, dim=1)
@@ -176,10 +183,9 @@ class Model(EncoderModel):
 
         Returns:
             (B, k, side, side, side) float in {0, 1}, nearest first; free grids where there are not so many.
-
         """
         shapes, side = len(self.grids), self.config.side
-        apart = torch.cdist(keys, self.keys)
+        apart = torch.cdist(keys.float(), self.keys.float())
         nearest = apart.new_full((len(keys), shapes), torch.inf)
         nearest.scatter_reduce_(1, self.shape_of.expand_as(apart), apart, "amin")
         if own is not None:
@@ -198,12 +204,12 @@ class Model(EncoderModel):
         """
         training = self.training
         self.eval()
-        described, learned, shape_of = [], [], []
+        pictures, learned, shape_of = [], [], []
         models: dict[int, int] = {}
         grids: dict[int, Tensor] = {}  # packed
         for batch in batches:
             images = batch["images"]
-            described.append(descriptor(images))
+            pictures.append(descriptor(images).float())
             learned.append(self.learned(self.encoded(images)))
             shape_of.append(batch["model"])
             shapes, origins = batch["model"].tolist(), batch.get("origin", batch["model"]).tolist()
@@ -220,11 +226,12 @@ class Model(EncoderModel):
         self.shape_of = shown[shown >= 0]
         self.model_of = torch.tensor([models[shape] for shape in kept], device=device)
         self.grids = torch.stack([grids[shape] for shape in kept])
-        kinds, histograms = [], torch.cat(described)
+        kinds, histograms = [], torch.cat(pictures)
         if not len(self.axes):  # the pictures stay the same
             self.centre, self.axes = principal(histograms, self.config.key_width)
         if self.config.keys != "learned":
-            kinds.append((histograms - self.centre) @ self.axes)
+            with torch.autocast(device.type, enabled=False):
+                kinds.append((histograms - self.centre.float()) @ self.axes.float())
         if self.config.keys != "gradients":
             kinds.append(torch.cat(learned))
         self.keys = torch.cat(kinds, dim=1)[shown >= 0]
@@ -248,12 +255,13 @@ def agreement(keys: Tensor, occupancy: Tensor, models: Tensor) -> Tensor:
         occupancy: (B, R, R, R) float in {0, 1}.
         models: (B,) int64.
     """
-    grids = pooled(occupancy, min(COARSE, occupancy.shape[-1])).flatten(1)
-    both = grids @ grids.T
+    with torch.autocast(keys.device.type, enabled=False):
+        grids = pooled(occupancy, min(COARSE, occupancy.shape[-1])).flatten(1)
+        both, cosines = grids @ grids.T, keys @ keys.T
     sums = both.diagonal()
     overlap = both / (sums[:, None] + sums - both).clamp(min=1)
     same = models[:, None] == models
-    answered = (SHARPNESS * keys @ keys.T).masked_fill(same, -torch.inf)
+    answered = (SHARPNESS * cosines).masked_fill(same, -torch.inf)
     wanted = (overlap / OVERLAP).masked_fill(same, -torch.inf)
     some = ~same.all(dim=1)  # there may be none
     chosen = F.log_softmax(answered[some], dim=1).masked_fill(same[some], 0.0)

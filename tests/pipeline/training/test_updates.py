@@ -31,6 +31,8 @@ def updates(name: str, fabric: Fabric | None = None, **changes: Any) -> Any:
     chosen: Any = params.precision
     torch.manual_seed(0)
     network = model.create(name, CONFIGS[name])
+    if remember := getattr(network, "remember", None):
+        remember([batch(CONFIGS[name], 8)])
     return Updates(fabric or Fabric(accelerator="cpu", devices=1, precision=chosen), network, params)
 
 
