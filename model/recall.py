@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import FIRST_LOGIT, check, full, upwards, volumetric
+from model.layers.blocks import FIRST_LOGIT, Doubling, check, full, upwards, volumetric
 from model.layers.descriptors import descriptor
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
 from model.layers.losses import occupancy_losses
@@ -104,7 +104,7 @@ class Model(EncoderModel):
         self.decoder = volumetric(*start, *upwards(channels)[:-1])
         seen = channels[-1] + config.neighbours + 1
         finer = config.resolution > config.side
-        last = nn.ConvTranspose3d(width, 1, 4, 2, 1) if finer else nn.Conv3d(width, 1, 3, padding=1)
+        last: nn.Module = Doubling(width, 1) if finer else nn.Conv3d(width, 1, 3, padding=1)
         nn.init.constant_(last.bias, FIRST_LOGIT)  # type: ignore[arg-type]
         refine: list[nn.Module] = []
         for before in (seen, width):
