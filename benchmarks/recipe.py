@@ -137,49 +137,22 @@ class Resident(train.Trainer):
     Args:
         rows, val: of the store to train and validate on.
         until: `time.monotonic()` at which it gives up with Late.
-        ema: decay of a running mean of the weights, which is what is validated; 0 for none.
     """
 
-    def __init__(self, store: Store, rows: list[int], val: list[int], until: float, ema: float, *given: Any):
-        self.store, self.of, self.until, self.ema = store, {"train": rows, "val": val}, until, ema
+    def __init__(self, store: Store, rows: list[int], val: list[int], until: float, *given: Any):
+        self.store, self.of, self.until = store, {"train": rows, "val": val}, until
         super().__init__(*given)
-        self.mean = {name: value.clone() for name, value in self.weights()}
-        self.whole_step, self.updates.step = self.updates.step, self.timed_step  # type: ignore[method-assign]
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Those that a running mean is taken of; not what `remember` fills."""
-        kept = {name for name, _ in self.network.named_parameters()}
-        for name, value in self.network.state_dict().items():
-            if name in kept or name.rpartition(".")[2] in ("running_mean", "running_var"):
-                yield name, value
-
-    @torch.no_grad()
-    def timed_step(self, batch: dict[str, Any], number: int, rate: float) -> dict[str, Any]:
+    def _reads(self) -> bool:
         if time.monotonic() > self.until:
             raise Late
-        with torch.enable_grad():
-            values = self.whole_step(batch, number, rate)
-        if self.ema:
-            decay = min(self.ema, (1 + number) / (10 + number))
-            names, now = zip(*self.weights(), strict=True)
-            torch._foreach_lerp_([self.mean[name] for name in names], list(now), 1 - decay)
-        return values
+        return super()._reads()
 
-    def _validate(self, bar: Any) -> dict[str, float]:
-        if not self.ema:
-            return super()._validate(bar)
-        kept = {name: value.clone() for name, value in self.weights()}
-        self.network.load_state_dict(self.mean, strict=False)
-        row = super()._validate(bar)
-        if self.state.step < self.params.steps:
-            self.network.load_state_dict(kept, strict=False)
-        return row
-
-    def _key(self, module: Any) -> str:
-        return ""
-
-    def _keep(self, now: bool) -> None:
+    def _keep(self, now: bool, failed: bool = False) -> None:
         """A training here is not taken up again."""
+
+    def _go_on(self) -> None:
+        """And takes up none."""
 
     def _batch(self, raw: dict[str, Any]) -> dict[str, Any]:
         return raw
@@ -394,11 +367,12 @@ class Runner:
             given = (train.launch(params.precision), entry, module, config, params)
             categories = load("dataset", Dataset).categories
             try:
-                trainer = Resident(store, rows, val, until, settings.get("ema", 0.0), *given, categories)
-                best = trainer.train()
+                trainer = Resident(store, rows, val, until, *given, categories)
+                best, _ = trainer.train()
             except Late:
                 self.log(f"{entry} {json.dumps(settings)}: given up, no time")
                 return None
+        trainer.network = trainer.updates.averaged
         trainer.network.load_state_dict(best["state"])
         seconds = time.monotonic() - start
         about: dict[str, Any] = {"entry": entry, "project": project, "settings": settings, "seed": params.seed}
