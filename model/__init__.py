@@ -21,8 +21,9 @@ A system is a module `model/<name>.py` with two classes:
     `losses(batch, part) -> dict[str, Tensor]`
         Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
         (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
-        float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; and `progress`, the share of the training
-        done, in [0, 1]. It is one dict for all parts of a step: what a part leaves in it, later ones find.
+        float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; `model` (B,) int64, which of the split's
+        models a sample shows; and `progress`, the share of the training done, in [0, 1]. It is one dict for all parts
+        of a step: what a part leaves in it, later ones find.
     `phases: tuple[float, ...]`, optional
         Values of `progress` from which on the losses are other ones. A system that has it promises that nothing else
         of `losses` depends on `progress`, on draws of the CPU or on values that Python looks at, and a GPU then repeats
@@ -34,6 +35,13 @@ A system is a module `model/<name>.py` with two classes:
         closed meshes, a list of B pairs of vertices (N, 3) and faces (M, 3); all in the unit cube.
     `features(images) -> Tensor`
         (B, D) float32, the image encoder's view of the shape: what is alike in it is looked up as a baseline.
+
+    and, if it answers with what it has seen, not with its weights alone,
+
+    `remember(batches)`
+        Takes in the training split, in batches as above of all its items in their order, with `images`, the targets and
+        `model`. The loop calls it before the first step and before every validation. What is kept lies in buffers, so
+        that it travels with the weights.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import full
+from model.layers.losses import occupancy_losses
 
 LAYERS = ("simple", "residual")
 HEADS = {"softmax": 2, "logit": 1}  # channels
@@ -69,6 +69,7 @@ class Config:
         hidden: channels of the recurrence's state.
         grid: side of the recurrence's grid of cells.
         decoder_channels: output channels of each layer of the decoder but the last; the first ones double the grid.
+        dice_weight, surface_weight: of the losses, see `layers/losses.py`.
 
     Raises:
         ValueError: a choice or size that can't be, by name.
@@ -86,6 +87,8 @@ class Config:
     hidden: int = 128
     grid: int = 4
     decoder_channels: tuple[int, ...] = (128, 128, 64, 32)
+    dice_weight: float = 0.0
+    surface_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in (("layers", LAYERS), ("cell", CELLS), ("head", HEADS)):
@@ -95,6 +98,8 @@ class Config:
                 _check(name, value, "one or more positive numbers", bool(value) and min(value) > 0)
             elif isinstance(value, int):
                 _check(name, value, "a positive number", value > 0)
+        for name in ("dice_weight", "surface_weight"):
+            _check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         _check("kernel", self.kernel, "an odd number", self.kernel % 2 == 1)
         sizes = [self.grid * 2**doublings for doublings in range(len(self.decoder_channels) + 1)]
         _check("resolution", self.resolution, f"one of {sizes}", self.resolution in sizes)
@@ -266,9 +271,9 @@ class Model(nn.Module):
         return {"reconstruction": {"params": list(self.parameters())}}
 
     def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
-        """Cross-entropy of a voxel after random views in random order, from one to all that are given."""
+        """Of the grid after random views in random order, from one to all that are given."""
         logits = self.predict(draw(batch["images"]))
-        return {"voxels": F.binary_cross_entropy_with_logits(full(logits), batch["occupancy"])}
+        return occupancy_losses(logits, batch["occupancy"], self.config.dice_weight, self.config.surface_weight)
 
     def predict(self, images: Tensor) -> Tensor:
         """Occupancy logits (B, R, R, R) after the views of `images` (B, V, 1, H, W) in their order; deterministic."""

@@ -51,7 +51,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import check, deceiving, downwards, drawn, full, judging, kl_divergence, upwards, volumetric
+from model.layers.blocks import check, deceiving, downwards, drawn, judging, kl_divergence, upwards, volumetric
+from model.layers.losses import occupancy_losses
 
 ATTENTIONS = ("full", "causal", "none")
 FUSIONS = ("mean", "max")
@@ -80,6 +81,7 @@ class Config:
         discriminator_channels: output channels of each convolution.
         kl_weight, adversarial_weight: beside a voxel cross-entropy (mean over voxels) of weight 1.
             A `kl_weight` of None is 1 / R^3.
+        dice_weight, surface_weight: of the losses, see `layers/losses.py`.
         adversarial_warmup: share of the training before the adversarial game begins.
         discriminator_gate: accuracy on the last batch above which the discriminator is not updated.
         discriminator_lr: learning rate of the discriminator.
@@ -105,6 +107,8 @@ class Config:
     discriminator_channels: tuple[int, ...] = (64, 128, 256, 512)
     kl_weight: float | None = None
     adversarial_weight: float = 0.01
+    dice_weight: float = 0.0
+    surface_weight: float = 0.0
     adversarial_warmup: float = 0.5
     discriminator_gate: float = 0.8
     discriminator_lr: float = 1e-4
@@ -121,7 +125,7 @@ class Config:
             check(name, getattr(self, name), f"one of {', '.join(choices)}", getattr(self, name) in choices)
         if self.kl_weight is None:
             object.__setattr__(self, "kl_weight", 1 / self.resolution**3)
-        for name in ("kl_weight", "adversarial_weight", "discriminator_lr"):
+        for name in ("kl_weight", "adversarial_weight", "dice_weight", "surface_weight", "discriminator_lr"):
             check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         for name in ("dropout", "attention_dropout", "adversarial_warmup", "discriminator_gate"):
             check(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
@@ -261,8 +265,9 @@ class Model(nn.Module):
 
     def _reconstruction(self, batch: dict[str, Any], playing: bool) -> dict[str, Tensor]:
         logits, mu, logvar = self._sample(batch["images"])
-        voxels = F.binary_cross_entropy_with_logits(full(logits.squeeze(1)), batch["occupancy"])
-        losses = {"voxels": voxels, "kl": float(self.config.kl_weight or 0) * kl_divergence(mu, logvar)}
+        weights = (self.config.dice_weight, self.config.surface_weight)
+        losses = occupancy_losses(logits.squeeze(1), batch["occupancy"], *weights)
+        losses["kl"] = float(self.config.kl_weight or 0) * kl_divergence(mu, logvar)
         if playing:
             batch["generated"] = logits.detach()  # for the discriminator, in the same step
             losses["adversarial"] = self.config.adversarial_weight * deceiving(self.discriminator, logits)

@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from model.layers.blocks import check, deceiving, downwards, drawn, full, judging, kl_divergence, upwards, volumetric
+from model.layers.losses import dice
 
 FIRST_SIDE = 4  # cells a side that the generator's first layer makes of the latent vector
 CELLS = 64**3  # of the paper's grid, to which the reconstruction error is scaled
@@ -55,6 +56,7 @@ class Config:
         latent: width of mu, log-variance and z.
         channels: of the generator after each transposed convolution but the last; the discriminator has them mirrored.
         adversarial_weight, kl_weight, reconstruction_weight: of the losses; the latter two are a1 and a2.
+        dice_weight: of one more loss, see `layers/losses.py`.
         adversarial_warmup: share of the training before the adversarial game begins.
         discriminator_gate: accuracy on the last batch above which the discriminator is not updated.
         lr, discriminator_lr: learning rates of encoder and generator, and of the discriminator.
@@ -74,6 +76,7 @@ class Config:
     adversarial_weight: float = 1.0
     kl_weight: float = 5.0
     reconstruction_weight: float = 1e-4
+    dice_weight: float = 0.0
     adversarial_warmup: float = 0.0
     discriminator_gate: float = 0.8
     lr: float = 0.0025
@@ -85,7 +88,8 @@ class Config:
             values = getattr(self, name)
             check(name, values, "one or more positive numbers", bool(values) and min(values) > 0)
         check("latent", self.latent, "a positive number", self.latent > 0)
-        for name in ("adversarial_weight", "kl_weight", "reconstruction_weight", "lr", "discriminator_lr"):
+        weights = ("adversarial_weight", "kl_weight", "reconstruction_weight", "dice_weight")
+        for name in (*weights, "lr", "discriminator_lr"):
             check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         for name in ("adversarial_warmup", "discriminator_gate"):
             check(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
@@ -208,6 +212,8 @@ class Model(nn.Module):
             "reconstruction": self.config.reconstruction_weight * error,
             "kl": self.config.kl_weight * kl_divergence(mu, logvar) / self.config.latent,
         }
+        if self.config.dice_weight:
+            losses["dice"] = self.config.dice_weight * dice(rebuilt.squeeze(1), batch["occupancy"])
         if playing:
             batch["generated"] = sampled.detach()  # for the discriminator, in the same step
             losses["adversarial"] = self.config.adversarial_weight * deceiving(self.discriminator, sampled)

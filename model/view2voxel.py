@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.blocks import check, full, upwards, volumetric
+from model.layers.blocks import check, upwards, volumetric
 from model.layers.encoders import EncoderConfig, EncoderModel, perceptron
+from model.layers.losses import occupancy_losses
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Config(EncoderConfig):
 
     Args:
         decoder_channels: input channels of each transposed convolution, each of which doubles the grid.
+        dice_weight, surface_weight: of the losses, see `layers/losses.py`.
 
     Further ones in EncoderConfig.
 
@@ -35,9 +36,13 @@ class Config(EncoderConfig):
     """
 
     decoder_channels: tuple[int, ...] = (64, 32, 16, 8)
+    dice_weight: float = 0.0
+    surface_weight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("dice_weight", "surface_weight"):
+            check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         factor = 2 ** len(self.decoder_channels)
         check("resolution", self.resolution, f"a multiple of {factor}", self.resolution % factor == 0)
 
@@ -47,6 +52,7 @@ class Model(EncoderModel):
 
     targets = ("occupancy",)
     output = "occupancy"
+    config: Config
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -57,9 +63,8 @@ class Model(EncoderModel):
         self.decoder = volumetric(*perceptron(*widths), nn.ReLU(), nn.Unflatten(1, shape), *upwards(channels))
 
     def losses(self, batch: dict[str, Any], part: str) -> dict[str, Tensor]:
-        """Binary cross-entropy, a mean over cells."""
         logits = self.predict(batch["images"])
-        return {"voxels": F.binary_cross_entropy_with_logits(full(logits), batch["occupancy"])}
+        return occupancy_losses(logits, batch["occupancy"], self.config.dice_weight, self.config.surface_weight)
 
     def predict(self, images: Tensor) -> Tensor:
         """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W)."""

@@ -8,7 +8,7 @@ grids, and scores and metrics as `scoring/figures.py` has them for
     mean_shape              one answer to every view: the mean of all training shapes
     category_mean_shape     the mean of the training shapes of the category, which it is told
     nearest_image           the shape of the training view that looks most alike, by a descriptor that nobody trained
-                            (`scoring/descriptors.py`)
+                            (`model/layers/descriptors.py`)
     oracle                  the training shape with the highest IoU: the best that looking up can do, by IoU
 
 Tatarchenko et al. 2019 (arXiv:1905.03678) found that such baselines beat the networks of their day. Means are of grids
@@ -30,11 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.layers.descriptors import SIZE, descriptor
 from pipeline.metrics import Params
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 from pipeline.runtime.params import Dataset, load
-from pipeline.scoring.descriptors import SIZE, descriptor
 from pipeline.scoring.figures import NEIGHBOURS, facts, mean_curve, rows_of, write
 from pipeline.scoring.neighbours import closest_grids, packed_grids
 from pipeline.scoring.predictions import Prediction

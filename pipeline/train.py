@@ -41,9 +41,10 @@ from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
 from pipeline.shards.resident import Resident, stored_bytes
 from pipeline.training import checkpoints, memory, resume, snapshots, stop, validation
+from pipeline.training.augment import augmented
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
-from pipeline.training.launch import available, launch
+from pipeline.training.launch import available, converted, launch
 from pipeline.training.order import Batches
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
@@ -141,6 +142,8 @@ class Trainer:
             The checkpoint that did best, and whether it came to the end.
         """
         self._go_on()
+        if not self.state.step:
+            self._remember(self.updates.network)
         if self.choices.recorded:
             repeat(self.updates, self.network.phases)
         params, state, system = self.params, self.state, self.about["system"]
@@ -151,7 +154,8 @@ class Trainer:
         self.watch.begin(state.step)
         with curves, bar, lack, Stop(self.fabric.device) as stopping:
             for raw in self.watch.over(self._loader("train")):
-                batch = self._batch(raw) | {"progress": state.step / params.steps}
+                batch = augmented(self._batch(raw), params.augment, params.seed, state.step, self.fabric.global_rank)
+                batch |= {"progress": state.step / params.steps}
                 losses = self.updates.step(batch, state.step, params.rate(state.step))
                 state.add(losses)
                 due, ends = params.validated(state.step), False
@@ -181,6 +185,8 @@ class Trainer:
     def _validate(self, bar: tqdm) -> dict[str, float]:
         """A row of the curves; these weights become the last checkpoint, and where they are the best so far, that."""
         state, params, network = self.state, self.params, self.updates.averaged
+        for each in {self.updates.network, network}:
+            self._remember(each)
         shown = map(self._batch, self._loader("val"))
         scores = validate(self.fabric, network, shown, params.best_threshold, self.config.resolution)
         variety, samples = scores.pop("variety"), state.step * params.batch_size
@@ -201,6 +207,12 @@ class Trainer:
         state.sums.clear()
         return row
 
+    def _remember(self, network: Any) -> None:
+        """Shows the training split to a network that keeps it (see `remember` in `model/__init__.py`)."""
+        if remember := getattr(network, "remember", None):
+            with self.fabric.autocast():
+                remember(converted(self.fabric, self._batch(raw)) for raw in self._loader("memory"))
+
     def _publish(self) -> None:
         if self.first:
             for path, contents in ((self.best, self.state.best), (self.last, self.state.last)):
@@ -212,23 +224,32 @@ class Trainer:
         return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
 
     def _loader(self, split: str) -> Iterable[dict[str, Tensor]]:
-        """Collated items of this process: of every step to come for `train`, its share of the views for `val`."""
-        data, size = self.data[split], self.params.batch_size
+        """Collated items of this process: of every step to come for `train`, its share of the views for `val`, and
+        all of the training split in their order for `memory`.
+        """
+        name = "val" if split == "val" else "train"
+        data, size = self.data[name], self.params.batch_size
         rank, count = self.fabric.global_rank, self.fabric.world_size
         items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
-        batches: Any = BatchSampler(items[rank::count], size // count, drop_last=False)
+        shown = items[rank::count] if split == "val" else range(len(data))
+        batches: Any = BatchSampler(shown, size // count, drop_last=False)
         if split == "train":
             steps = range(self.state.step, self.params.steps)
-            batches = Batches(len(data), size, steps, self.params.seed, rank, count)
+            batches = Batches(len(data), size, steps, self.params.seed, rank, count, self._categories())
         kind = self.fabric.device.type
         readers = max(1, workers() // available(kind)[0])
         if self.choices.resident:
-            if split not in self.resident:
-                self.resident[split] = Resident(data, self.fabric.device, readers)
-            return self.resident[split].batches(batches)
+            if name not in self.resident:
+                self.resident[name] = Resident(data, self.fabric.device, readers)
+            return self.resident[name].batches(batches)
         # On a CPU the network itself needs every core.
         readers, pinned = (min(8, readers), True) if kind == "cuda" else (0, False)
         return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=pinned)  # type: ignore[arg-type]
+
+    def _categories(self) -> list[str] | None:
+        """Of every training item its category, where categories are to have equal shares."""
+        data = self.data["train"]
+        return [synset for synset, _ in data.models for _ in range(data.groups)] if self.params.balanced else None
 
     def _keep(self, now: bool, failed: bool = False) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import model
-from model import r2n2, r3d, vaegan3d, view2implicit, view2mesh, view2points, view2voxel
+from model import r2n2, r3d, recall, vaegan3d, view2implicit, view2mesh, view2points, view2voxel
 
 VIEW: dict[str, Any] = {"image_size": (32, 32), "resolution": 16, "encoder_channels": (8, 16), "encoder_blocks": 1}
 CONFIGS: dict[str, Any] = {
@@ -38,6 +38,7 @@ CONFIGS: dict[str, Any] = {
         adversarial_warmup=0.0,
         discriminator_gate=1.0,
     ),
+    "recall": recall.Config(**VIEW, keys="gradients", side=16, grid_channels=(16, 8), refine_channels=8, key_width=8),
     "vaegan3d": vaegan3d.Config(
         image_size=(32, 32),
         resolution=16,
@@ -65,7 +66,16 @@ def batch(config: Any, size: int, seed: int = 0) -> dict[str, Any]:
 
     images = drawn(getattr(config, "views", 1), 1, *config.image_size)
     occupancy = (drawn(*3 * [config.resolution]) < 0.2).float()
-    return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5, "progress": 0.9}
+    known = {"model": torch.arange(size), "progress": 0.9}
+    return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5} | known
+
+
+def created(name: str) -> nn.Module:
+    """A new network of the system, which has seen a training split if it wants to."""
+    network = model.create(name, CONFIGS[name])
+    if remember := getattr(network, "remember", None):
+        remember([batch(CONFIGS[name], 8)])
+    return network
 
 
 def quiet(put: Callable[[Any, str, Any], None]) -> None:

@@ -39,13 +39,13 @@ def stages() -> dict[str, dict]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-# Stages for which a minute is nothing to run in vain name rooms, these name what they use, but for two files: one lies
-# in a room of which they use all the rest; when the other changes, so does the baseline beside which figures stand.
+# Stages for which a minute is nothing to run in vain name rooms, these name what they use, but for one file, which
+# lies in a room of which they use all the rest.
 ROOM = {"pipeline/shards/resident.py"}
 COSTLY: dict[str, set[str]] = {
     "train": set(),
     "baselines": ROOM,
-    "metrics": {"pipeline/scoring/descriptors.py", *ROOM},
+    "metrics": ROOM,
 }
 
 

@@ -31,7 +31,7 @@ WALLS = {
     "pack": "catalog records runtime shards",
     "train": "model runtime shards training",
     "metrics": "model runtime scoring shards training",
-    "baselines": "metrics runtime scoring shards",
+    "baselines": "layers metrics runtime scoring shards",
     "compare": "runtime scoring sources",
     "report": "metrics model pages runtime scoring shards sources training",
     "predict": "model runtime scoring shards sources training",

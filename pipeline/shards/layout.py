@@ -172,7 +172,7 @@ class _Rows:
 class ShardDataset:
     """A split as a map-style dataset: item i is one group of views of one model, as numpy arrays.
 
-    Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item` int, and each of `targets`:
+    Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item` and `model` int, and each of `targets`:
     `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32, and of the same views `depth` (n, H, W) float16,
     `normals` (n, H, W, 3) int8. `pipeline.batches` turns a collated batch into what the systems take. Files are opened
     on first use in each process, so that it is safe under fork and spawn.
@@ -219,7 +219,7 @@ class ShardDataset:
             raise IndexError(f"item {item} of {len(self)}")
         model, group = divmod(item, self.groups)
         first = group * self.views_per_sample
-        return {"item": item} | self.model(model, range(first, first + self.views_per_sample))
+        return {"item": item, "model": model} | self.model(model, range(first, first + self.views_per_sample))
 
     def model(self, model: int, views: Sequence[int] | None = None) -> dict[str, np.ndarray]:
         """The arrays of a model, an index of `models`, with some of its views; all that are used by default."""

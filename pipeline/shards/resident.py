@@ -61,4 +61,4 @@ class Resident:
             name: array[models[:, None], views] if name in PER_VIEW else array[models]
             for name, array in self.arrays.items()
         }
-        return {"item": items} | gathered
+        return {"item": items, "model": models} | gathered

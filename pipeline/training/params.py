@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipeline.training.augment import Augment
+
 # Not among them: 16-true, whose weights lose most steps and whose gradients nothing scales, and transformer-engine,
 # which knows no convolutions.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -39,6 +41,8 @@ class Params:
         tensorboard: whether TensorBoard gets curves and log as well; it has to be installed.
         speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
             leaves it at what PyTorch does by itself. On a CPU they are the same.
+        balanced: whether every category has the same share of the samples, however few models it has.
+        augment: how samples are changed every time they are seen, see `augment.py`.
     """
 
     seed: int
@@ -57,6 +61,8 @@ class Params:
     start_from: str = ""
     tensorboard: bool = False
     speed: str = "auto"
+    balanced: bool = False
+    augment: Augment = Augment()  # noqa: RUF009  frozen
 
     def __post_init__(self) -> None:
         for name, smallest in (

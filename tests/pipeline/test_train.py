@@ -266,6 +266,35 @@ def test_a_stopped_run_goes_on_and_ends_as_if_undisturbed(
 
 
 @pytest.mark.long
+def test_a_network_that_remembers_is_shown_the_training_split_and_goes_on_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With samples that are changed, and balanced by category, as all that is drawn depends on the step alone."""
+    small = {"image_size": [32, 32], "resolution": 16, "encoder_channels": [8, 16], "encoder_blocks": 1}
+    small |= {"side": 16, "grid_channels": [16, 8], "refine_channels": 8, "key_width": 8}
+    configure(balanced=True, augment={"mirror": 0.5, "noise": 0.1, "scale": 0.1})
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values |= {"selected_systems": {"tiny": "recall"}, "systems": {"tiny": small}}
+    Path("params.yaml").write_text(json.dumps(values))
+    undisturbed = run(monkeypatch)
+    data = ShardDataset(Path("data/shards"), SYNSETS, "train")
+    grids = [data[item]["occupancy"].tolist() for item in range(0, len(data), data.groups)]
+    assert undisturbed["state"]["grids"].tolist() == grids
+    original = Updates.step
+    monkeypatch.setattr(train, "KEEP_SECONDS", 0)
+
+    def stop(updates: Updates, batch: dict, number: int, rate: float) -> dict[str, torch.Tensor]:
+        if number == 11:
+            raise KeyboardInterrupt
+        return original(updates, batch, number, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Updates, "step", stop)
+        run(monkeypatch)
+    assert_same(run(monkeypatch), undisturbed)
+
+
+@pytest.mark.long
 def test_a_killed_process_goes_on_and_ends_as_if_undisturbed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(samples=800, validations=20, **EXTRAS)
     undisturbed = run(monkeypatch)

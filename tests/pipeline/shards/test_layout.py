@@ -141,7 +141,7 @@ def test_reads_what_hdf5_reads_however_it_is_deflated(
     with h5py.File(path, "r", locking=False) as file:
         for row in range(3):
             got = dataset[row]
-            assert got.pop("item") == row and len(got) == 6
+            assert got.pop("item") == got.pop("model") == row and len(got) == 6
             for name, value in got.items():
                 assert value.dtype == file[name].dtype and np.array_equal(value, file[name][row])
                 assert value.flags.writeable

@@ -36,3 +36,17 @@ def test_processes_share_each_batch(processes: int) -> None:
     for batch, *parts in zip(whole, *shares, strict=True):
         assert {len(part) for part in parts} == {6 // processes}
         assert sorted(item for part in parts for item in part) == sorted(batch)
+
+
+def test_groups_have_the_same_share_and_every_item_of_a_group_too() -> None:
+    groups = ["a"] * 2 + ["b"] * 8 + ["c"] * 4
+    walk = [item for batch in Batches(14, 6, range(40), seed=0, groups=groups) for item in batch]
+    assert Counter(groups[item] for item in walk) == {"a": 80, "b": 80, "c": 80}
+    for start in range(0, 240, 3):
+        assert sorted(groups[item] for item in walk[start : start + 3]) == ["a", "b", "c"]
+    assert set(Counter(item for item in walk if item < 2).values()) == {40}
+    assert set(Counter(item for item in walk if 2 <= item < 10).values()) == {10}
+    assert set(Counter(item for item in walk if item >= 10).values()) == {20}
+    assert list(Batches(14, 6, range(40), 0, groups=groups))[30:] == list(
+        Batches(14, 6, range(30, 40), 0, groups=groups)
+    )

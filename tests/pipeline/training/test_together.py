@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-import model
 from pipeline.training.launch import launch
 from pipeline.training.params import Params
 from pipeline.training.together import added, alike, average, processes
 from pipeline.training.updates import Updates
 from tests.imports import ROOT
 from tests.pipeline.training.test_params import PARAMS
-from tests.systems import CONFIGS, batch, quiet
+from tests.systems import CONFIGS, batch, created, quiet
 
 pytestmark = pytest.mark.long
 
@@ -30,9 +29,7 @@ def trained(name: str, precision: str, rank: int, count: int) -> dict[str, Any]:
     """What a system says of STEPS steps, in one of `count` processes that share each batch."""
     fabric = launch(precision)
     torch.manual_seed(0)
-    updates = Updates(
-        fabric, model.create(name, CONFIGS[name]), Params(**(PARAMS | CHANGES | {"precision": precision}))
-    )
+    updates = Updates(fabric, created(name), Params(**(PARAMS | CHANGES | {"precision": precision})))
     losses, norms = [], []
     for number in range(STEPS):
         whole = batch(CONFIGS[name], SIZE, seed=number)

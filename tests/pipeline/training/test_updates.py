@@ -10,12 +10,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
-import model
 from pipeline.training.params import PRECISIONS, Params
 from pipeline.training.updates import Updates
 from pipeline.training.validation import validate
 from tests.pipeline.training.test_params import PARAMS
-from tests.systems import CONFIGS, batch, quiet, without_batch_norm
+from tests.systems import CONFIGS, batch, created, quiet, without_batch_norm
 
 WEIGHTS = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
 INSIDE = {"bf16-mixed": torch.bfloat16, **WEIGHTS}
@@ -30,8 +29,7 @@ def updates(name: str, fabric: Fabric | None = None, **changes: Any) -> Any:
     params = Params(**(PARAMS | changes))
     chosen: Any = params.precision
     torch.manual_seed(0)
-    network = model.create(name, CONFIGS[name])
-    return Updates(fabric or Fabric(accelerator="cpu", devices=1, precision=chosen), network, params)
+    return Updates(fabric or Fabric(accelerator="cpu", devices=1, precision=chosen), created(name), params)
 
 
 def watch(network: nn.Module) -> dict[str, set[torch.dtype]]:
@@ -118,7 +116,7 @@ def test_a_batch_in_pieces_has_the_losses_and_gradients_of_the_whole(
     given, found = batch(CONFIGS[name], 8), []
     for pieces in (1, 4):
         torch.manual_seed(0)
-        network = without_batch_norm(model.create(name, CONFIGS[name]))
+        network = without_batch_norm(created(name))
         trained = Updates(Fabric(accelerator="cpu", devices=1), network, Params(**PARAMS, accumulate=pieces))
         losses = trained.step(given, 0, 0.0)
         gradients = [weight.grad.flatten() for weight in network.parameters() if weight.grad is not None]

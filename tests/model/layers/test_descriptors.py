@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.scoring.descriptors import descriptor, histograms
+from model.layers.descriptors import descriptor, histograms
 
 
 def pictures(count: int, height: int = 48, width: int = 64, seed: int = 0) -> torch.Tensor:
