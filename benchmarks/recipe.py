@@ -439,9 +439,9 @@ class Runner:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.recipe", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "data/recipe")))
-    parser.add_argument("--seconds", type=float, default=400.0)
+    parser.add_argument("plan", type=Path, help="what to train and to compare, as benchmarks/recipe.yaml has it")
+    parser.add_argument("--out", type=Path, default=Path("data/recipe"), help="folder of the results")
+    parser.add_argument("--seconds", type=float, default=400.0, help="nothing begins after so many")
     arguments = parser.parse_args()
     plan = yaml.safe_load(arguments.plan.read_text(encoding="utf-8"))
     out = arguments.out.resolve()
