@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from benchmarks import damage
@@ -119,6 +121,7 @@ def parts(sample: Sample, points: Tensor, normals: Tensor) -> dict[str, Callable
         "points with normals": lambda: surface_points(vertices, faces, POINTS, np.random.default_rng(0)),
         "cloud_scores": lambda: cloud_scores(points, sample.points, normals, sample.normals),
         "emd, 1024 points": lambda: emd(some, true),
+        "SciPy linear_sum_assignment, 1024 points": lambda: linear_sum_assignment(cdist(some, true)),
         "emd_auction, 1024 points": lambda: emd_auction(some, true),
         "mesh_occupancy": lambda: mesh_occupancy(vertices.numpy(), faces.numpy(), RESOLUTION),
         "protocol pix3d": lambda: protocols.pix3d(*grids, np.random.default_rng(0)),

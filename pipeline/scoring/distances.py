@@ -151,10 +151,15 @@ def all_pairs_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _distances(a: Tensor, b: Tensor) -> Tensor:
     """(N, M) Euclidean distances of (N, D) and (M, D)."""
     if a.is_cuda and a.shape[1] == 3:  # for so few columns, CUDA's cdist keeps most of its threads waiting
-        squares = torch.zeros(len(a), len(b), device=a.device)
-        for column, other in zip(a.T, b.T, strict=True):
-            apart = column[:, None] - other
-            squares.addcmul_(apart, apart)
-        return squares.sqrt_()
+        return point_distances(a, b)
     # The matrix-product form of cdist loses half the digits where points nearly coincide.
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def point_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(N, M) Euclidean distances of points (N, 3) and (M, 3), an axis at a time."""
+    squares = a.new_zeros(len(a), len(b))
+    for column, other in zip(a.T, b.T, strict=True):
+        apart = column[:, None] - other
+        squares.addcmul_(apart, apart)
+    return squares.sqrt_()

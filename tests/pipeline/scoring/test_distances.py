@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from pipeline.scoring import distances
 from pipeline.scoring.distances import (
@@ -19,6 +20,7 @@ from pipeline.scoring.distances import (
     log_loss,
     nearest,
     nearest_distances,
+    point_distances,
 )
 
 
@@ -131,6 +133,12 @@ def test_without_scipy_the_result_is_the_same(monkeypatch):
     expected = nearest(a, b)
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)  # makes its import fail
     torch.testing.assert_close(nearest(a, b), expected)
+
+
+def test_distances_an_axis_at_a_time_keep_their_digits():
+    a, b = cloud(30, 7), cloud(40, 8)
+    a[:9] = b[:9] + 1e-5
+    np.testing.assert_allclose(point_distances(a, b).numpy(), cdist(a, b), rtol=1e-5)
 
 
 @pytest.mark.cuda
