@@ -23,7 +23,11 @@ A system is a module `model/<name>.py` with two classes:
         (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
         float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; `model` (B,) int64, which of the split's
         models a sample shows; and `progress`, the share of the training done, in [0, 1]. It is one dict for all parts
-        of a step: what a part leaves in it, later ones find.
+        of a step: what a part leaves in it, later ones find. `train.precision` may have the images, and with them what
+        layers give, in half or double precision; the targets are then in float32 or better, and so should losses be
+        (`full` in `layers/blocks.py`).
+    `accuracy: Tensor`, optional
+        A buffer, () of a discriminator on the last batch. The trainer warns where it stays at 1.
     `phases: tuple[float, ...]`, optional
         Values of `progress` from which on the losses are other ones. A system that has it promises that nothing else
         of `losses` depends on `progress`, on draws of the CPU or on values that Python looks at, and a GPU then repeats
