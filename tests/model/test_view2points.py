@@ -29,6 +29,7 @@ def test_predicted_points_stay_in_the_unit_cube() -> None:
 
 
 def test_the_loss_is_that_of_scipy() -> None:
+    torch.manual_seed(0)  # some first weights put points outside the cube, where predictions are moved to its faces
     model, batch = Model(Config(**ENCODER, hidden=(8,), points=500)).eval(), boxes(2)  # 500 true points: all
     found = model.losses(batch, "reconstruction")["chamfer"].item()
     expected = 0.0
