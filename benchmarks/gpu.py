@@ -24,7 +24,7 @@ import torch
 from benchmarks.common import write
 from pipeline.shards.layout import SHARDS
 
-LIBRARIES = ("lightning", "numpy", "torch")
+LIBRARIES = ("numpy", "torch")
 SCORED = "r3d"
 GRACE = 40  # seconds that a job gets to end what it has begun
 

@@ -55,7 +55,7 @@ from pipeline.training.params import Params
 from pipeline.training.speed import WARM_STEPS, Choices, prepare, repeat
 from pipeline.training.updates import Updates
 
-LIBRARIES = ("lightning", "numpy", "torch")
+LIBRARIES = ("numpy", "torch")
 ENTRIES = {  # entry of `systems:` -> its file in model/, samples a step
     "cuda": {
         "r3d_seed": ("r3d", 32),
