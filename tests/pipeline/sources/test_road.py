@@ -90,7 +90,7 @@ def test_from_the_data_set_to_the_network(
         assert np.abs(np.array(filled) / 16 - 2 * wide(name)).max() <= 2.01 / 16  # cells that it touches on either side
         half = np.abs(sample["points"]).max(axis=0)
         assert np.abs(half - wide(name)).max() <= 1.01 / 16
-        raw = {key: torch.from_numpy(value)[None] for key, value in sample.items() if key != "item"}
+        raw = {key: torch.from_numpy(value)[None] for key, value in sample.items() if isinstance(value, np.ndarray)}
         batch = make_batch(raw, (24, 32), 16)
         assert batch["images"].shape == (1, 1, 1, 24, 32) and batch["images"].max() > 0.2
     (path, *_) = Path("shards", synset).glob("*.h5")
