@@ -89,6 +89,7 @@ def test_every_weight_learns() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
+@pytest.mark.long
 def test_sixteen_samples_are_learnt_by_heart() -> None:
     batch = sixteen()
     model = remembered(batch, keys="gradients", dice_weight=0.5)

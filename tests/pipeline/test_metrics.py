@@ -25,6 +25,8 @@ from pipeline.shards.layout import ShardDataset, split_sha256
 from tests.constant_system import write_checkpoint
 from tests.samples import SPLITS, SYNSETS, opened, write_boxes
 
+pytestmark = pytest.mark.long
+
 PARAMS = Params(seed=0, points=500, matched=50, views=12, batch_size=4)
 R, VIEWS, CHECKPOINT = 16, 3, Path("data/checkpoints/s.pt")
 

@@ -26,6 +26,8 @@ from pipeline.training.checkpoints import load_checkpoint
 from tests.constant_system import write_checkpoint
 from tests.samples import SYNSETS, write_boxes
 
+pytestmark = pytest.mark.long
+
 R = 16
 SETTINGS = MetricsParams(seed=0, points=200, matched=50, views=3, batch_size=8)
 CURVES = "samples,voxels,game,val_iou,val_bce,lr\n100,0.5,0,0.2,0.4,0.001\n200,0.4,,0.3,0.3,0.001\n"
