@@ -22,30 +22,26 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, default_collate
 from tqdm import tqdm
 
 import model
 from pipeline.runtime.command import STOPPED, progress
-from pipeline.runtime.machine import workers
 from pipeline.runtime.params import Dataset, load, selected_systems
-from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
-from pipeline.shards.resident import Resident, stored_bytes
+from pipeline.shards.resident import stored_bytes
 from pipeline.training import checkpoints, memory, resume, snapshots, stop, validation
 from pipeline.training.augment import augmented
 from pipeline.training.checkpoints import CHECKPOINTS
 from pipeline.training.curves import Curves
+from pipeline.training.feed import Feed
 from pipeline.training.launch import available, converted, launch
-from pipeline.training.order import Batches
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
 from pipeline.training.snapshots import SNAPSHOTS
@@ -130,7 +126,7 @@ class Trainer:
             start_from(Path(params.start_from), self.network, (self.best, self.last, self.resume_point))
         self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))
         self.updates = Updates(fabric, self.network, params)
-        self.resident: dict[str, Resident] = {}
+        self.feed = Feed(fabric, self.data, params, config, self.choices.resident)
         alike([*self.updates.values, *self.updates.averages])
         self.watch, self.kept = Watch(self.updates, params), time.monotonic()
         self.shown = snapshots.fixed(len(self.data["val"].models), self.data["val"].groups)
@@ -153,8 +149,8 @@ class Trainer:
         lack = memory.told(system, self.config, self.at_a_time)
         self.watch.begin(state.step)
         with curves, bar, lack, Stop(self.fabric.device) as stopping:
-            for raw in self.watch.over(self._loader("train")):
-                batch = augmented(self._batch(raw), params.augment, params.seed, state.step, self.fabric.global_rank)
+            for given in self.watch.over(self.feed.training(state.step)):
+                batch = augmented(given, params.augment, params.seed, state.step, self.fabric.global_rank)
                 batch |= {"progress": state.step / params.steps}
                 losses = self.updates.step(batch, state.step, params.rate(state.step))
                 state.add(losses)
@@ -176,7 +172,8 @@ class Trainer:
     def fit(self) -> None:
         """Prints which `accumulate` the memory of a GPU allows; ValueError where none does."""
         size = self.params.batch_size // math.prod(available(self.fabric.device.type))
-        batch = next(map(self._batch, self._loader("train")))
+        self._remember(self.updates.network)
+        batch = next(self.feed.training(0))
         share = {name: value[:size] for name, value in batch.items()}
         if (count := memory.pieces(self.updates, share)) is None:
             raise ValueError(f"train.batch_size: not even {memory.described(self.config, 1)} at a time fits")
@@ -187,8 +184,8 @@ class Trainer:
         state, params, network = self.state, self.params, self.updates.averaged
         for each in {self.updates.network, network}:
             self._remember(each)
-        shown = map(self._batch, self._loader("val"))
-        scores = validate(self.fabric, network, shown, params.best_threshold, self.config.resolution)
+        given = self.feed.validation()
+        scores = validate(self.fabric, network, given, params.best_threshold, self.config.resolution)
         variety, samples = scores.pop("variety"), state.step * params.batch_size
         if self.first:
             bar.write(f"{samples:,} samples: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
@@ -199,8 +196,8 @@ class Trainer:
         if not state.best or validation.better(self.network.output, scores, state.best):
             state.best = state.last
         if self.first:
-            few = self._batch(default_collate([self.data["val"][item] for item in self.shown]))
-            shapes = snapshots.taken(self.fabric, network, few["images"], params.best_threshold)
+            few = self.feed.some(self.shown)["images"]
+            shapes = snapshots.taken(self.fabric, network, few, params.best_threshold)
             state.snapshots.append({"samples": samples, "shapes": shapes})
         self._publish()
         row = {"samples": samples, **state.means(), **scores, "lr": params.lr * params.rate(state.step - 1)}
@@ -211,7 +208,7 @@ class Trainer:
         """Shows the training split to a network that keeps it (see `remember` in `model/__init__.py`)."""
         if remember := getattr(network, "remember", None):
             with self.fabric.autocast():
-                remember(converted(self.fabric, self._batch(raw)) for raw in self._loader("memory"))
+                remember(converted(self.fabric, batch) for batch in self.feed.memory())
 
     def _publish(self) -> None:
         if self.first:
@@ -219,37 +216,6 @@ class Trainer:
                 if contents:
                     checkpoints.save(path, contents)
             snapshots.write(SNAPSHOTS / f"{self.about['system']}.npz", self.shown, self.state.snapshots)
-
-    def _batch(self, raw: dict[str, Tensor]) -> dict[str, Any]:
-        return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
-
-    def _loader(self, split: str) -> Iterable[dict[str, Tensor]]:
-        """Collated items of this process: of every step to come for `train`, its share of the views for `val`, and
-        all of the training split in their order for `memory`.
-        """
-        name = "val" if split == "val" else "train"
-        data, size = self.data[name], self.params.batch_size
-        rank, count = self.fabric.global_rank, self.fabric.world_size
-        items = [item for item in range(len(data)) if item % data.groups < self.params.validation_views]
-        shown = items[rank::count] if split == "val" else range(len(data))
-        batches: Any = BatchSampler(shown, size // count, drop_last=False)
-        if split == "train":
-            steps = range(self.state.step, self.params.steps)
-            batches = Batches(len(data), size, steps, self.params.seed, rank, count, self._categories())
-        kind = self.fabric.device.type
-        readers = max(1, workers() // available(kind)[0])
-        if self.choices.resident:
-            if name not in self.resident:
-                self.resident[name] = Resident(data, self.fabric.device, readers)
-            return self.resident[name].batches(batches)
-        # On a CPU the network itself needs every core.
-        readers, pinned = (min(8, readers), True) if kind == "cuda" else (0, False)
-        return DataLoader(data, batch_sampler=batches, num_workers=readers, pin_memory=pinned)  # type: ignore[arg-type]
-
-    def _categories(self) -> list[str] | None:
-        """Of every training item its category, where categories are to have equal shares."""
-        data = self.data["train"]
-        return [synset for synset, _ in data.models for _ in range(data.groups)] if self.params.balanced else None
 
     def _keep(self, now: bool, failed: bool = False) -> None:
         """Writes the resume point, if `now` or if it is KEEP_SECONDS old."""

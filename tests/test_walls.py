@@ -22,7 +22,7 @@ WALLS = {
     "sources": "geometry runtime",
     "records": "geometry runtime sources",
     "scoring": "geometry runtime shards sources",
-    "training": "model runtime scoring",
+    "training": "model runtime scoring shards",
     "pages": "geometry scoring",
     "synthesize": "families runtime",
     "catalog": "geometry records runtime sources",

@@ -1,4 +1,4 @@
 """What the one training loop is made of: order of samples, updates, validation, checkpoints, curves.
 
-It may know `model`, `scoring`, to validate, and `runtime`; where samples come from, the stage tells it.
+It may know `model`, `shards`, where samples come from, `scoring`, to validate, and `runtime`.
 """
