@@ -23,7 +23,7 @@ import os
 import time
 import traceback
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,9 @@ from pipeline.scoring.statistics import intervals, paired
 from pipeline.shards.batches import grids, unpack_bits
 from pipeline.shards.views import prepare
 from pipeline.training import checkpoints
+from pipeline.training.feed import Feed
 from pipeline.training.order import Batches
+from pipeline.training.params import Params
 
 SIDE = 32  # of the grids by which everything is compared
 THRESHOLDS = [round(0.05 * n, 2) for n in range(1, 20)]
@@ -131,49 +133,55 @@ def read_store(folders: Sequence[Path], image_size: tuple[int, int]) -> Store:
     return Store(torch.cat(images), torch.cat(packed), clouds, origin, synsets, ids, splits)
 
 
-class Resident(train.Trainer):
-    """The trainer, fed from a store.
+class StoreFeed(Feed):
+    """What a training reads, from a store.
 
     Args:
+        store: of all models.
         rows, val: of the store to train and validate on.
         until: `time.monotonic()` at which it gives up with Late.
+        params, config: as of Feed.
     """
 
-    def __init__(self, store: Store, rows: list[int], val: list[int], until: float, *given: Any):
-        self.store, self.of, self.until = store, {"train": rows, "val": val}, until
-        super().__init__(*given)
+    def __init__(self, store: Store, rows: list[int], val: list[int], until: float, params: Params, config: Any):
+        self.store, self.until, self.params, self.config = store, until, params, config
+        self.rows, self.val = (torch.tensor(some, device=device()) for some in (rows, val))
 
-    def _keep(self, now: bool, failed: bool = False) -> None:
-        """A training here is not taken up again."""
-
-    def _go_on(self) -> None:
-        """And takes up none."""
-
-    def _batch(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return raw
-
-    def _in_time(self, batches: Iterable[list[int]]) -> Iterator[list[int]]:
-        for batch in batches:
+    def training(self, step: int) -> Iterator[dict[str, Any]]:
+        store, params = self.store, self.params
+        names = [store.synsets[row] for row in self.rows.tolist() for _ in range(store.views)]
+        groups = names if params.balanced else None
+        for some in Batches(len(names), params.batch_size, range(step, params.steps), params.seed, groups=groups):
             if time.monotonic() > self.until:
                 raise Late
-            yield batch
+            yield self._batch(self.rows, torch.tensor(some, device=device()), store.views)
 
-    def _loader(self, split: str) -> Any:
-        store, rows = self.store, torch.tensor(self.of["val" if split == "val" else "train"], device=device())
-        views = self.params.validation_views if split == "val" else store.views
-        if split == "train":
-            names = [store.synsets[row] for row in rows.tolist() for _ in range(views)]
-            order = Batches(
-                len(rows) * views,
-                self.params.batch_size,
-                range(self.state.step, self.params.steps),
-                self.params.seed,
-                groups=names if self.params.balanced else None,
-            )
-            items = (torch.tensor(some, device=device()) for some in self._in_time(order))
-        else:
-            items = torch.arange(len(rows) * views, device=device()).split(AT_ONCE)
-        return (store.batch(rows[some // views], some % views, self.config.resolution) for some in items)
+    def validation(self) -> Iterator[dict[str, Any]]:
+        return self._all(self.val, min(self.params.validation_views, self.store.views))
+
+    def memory(self) -> Iterator[dict[str, Any]]:
+        return self._all(self.rows, self.store.views)
+
+    def some(self, items: Sequence[int]) -> dict[str, Any]:
+        """As many, the first ones: a store's items are not the shards'."""
+        return self._batch(self.val, torch.arange(min(len(items), len(self.val)), device=device()), 1)
+
+    def _all(self, rows: Tensor, views: int) -> Iterator[dict[str, Any]]:
+        items = torch.arange(len(rows) * views, device=device())
+        return (self._batch(rows, some, views) for some in items.split(AT_ONCE))
+
+    def _batch(self, rows: Tensor, items: Tensor, views: int) -> dict[str, Any]:
+        return self.store.batch(rows[items // views], items % views, self.config.resolution)
+
+
+class Alone(train.Trainer):
+    """The trainer, but that its training is not taken up again and takes up none."""
+
+    def _keep(self, now: bool, failed: bool = False) -> None:
+        pass
+
+    def _go_on(self) -> None:
+        pass
 
 
 @torch.inference_mode()
@@ -352,7 +360,7 @@ class Runner:
         rows: list[int],
         val: list[int],
         until: float,
-    ) -> tuple[Resident, dict[str, Any]] | None:
+    ) -> tuple[Alone, dict[str, Any]] | None:
         if time.monotonic() > until:
             return None
         module, config = self.config(project, entry, settings)
@@ -364,11 +372,12 @@ class Runner:
                     values["augment"][key.rpartition(".")[2]] = value
                 elif key.startswith("train."):
                     values[key.removeprefix("train.")] = value
-            params = build(train.Params, values, "train")
-            given = (train.launch(params.precision), entry, module, config, params)
+            params = build(Params, values, "train")
             categories = load("dataset", Dataset).categories
+            fabric = train.launch(train.precision(params, module.Model))
+            trainer = Alone(fabric, entry, module, config, params, categories)
+            trainer.feed = StoreFeed(store, rows, val, until, params, config)
             try:
-                trainer = Resident(store, rows, val, until, *given, categories)
                 best, _ = trainer.train()
             except Late:
                 self.log(f"{entry} {json.dumps(settings)}: given up, no time")
@@ -418,9 +427,7 @@ class Runner:
         numbers = json.loads(Path(self.plan["projects"][final["project"]]["numbers"]).read_text())
         return {name: int(number < final[key]) for name, number in numbers.items()}
 
-    def scored(
-        self, trainer: Resident, store: Store, rows: list[int], val: list[int], test: list[int]
-    ) -> dict[str, Any]:
+    def scored(self, trainer: Alone, store: Store, rows: list[int], val: list[int], test: list[int]) -> dict[str, Any]:
         """Test scores, [mean, low, high] over shapes, and the paired difference to the nearest image's."""
         views = self.plan["views"]
         shapes = [store.ids[row] for row in test for _ in range(views)]
