@@ -2,7 +2,7 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test quick check bench bench-gpu lock clean
+.PHONY: help setup demo test quick check bench bench-gpu weights lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
@@ -55,6 +55,15 @@ bench-gpu: ## on a machine with a GPU, at most 8 minutes: its tests, and how fas
 	@python=python3
 	[ ! -e .venv/ready ] || python=.venv/bin/python
 	$$python -m benchmarks.gpu --root $(SHARDS)
+
+weights: setup ## train the network that comes along anew, in a clone of this repository: hours on 2 cores
+	@rm -rf data/cache/weights
+	git clone --quiet . data/cache/weights
+	cp data/weights/params.yaml data/cache/weights/
+	cd data/cache/weights
+	PATH="$(CURDIR)/.venv/bin:$$PATH"
+	dvc repro metrics@recall
+	python -m pipeline.export recall --out $(CURDIR)/data/weights/recall.safetensors
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

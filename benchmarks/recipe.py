@@ -45,6 +45,7 @@ from pipeline.scoring.distances import iou
 from pipeline.scoring.neighbours import nearest_rows
 from pipeline.scoring.statistics import intervals, paired
 from pipeline.shards.batches import grids, unpack_bits
+from pipeline.shards.layout import VARIANTS
 from pipeline.shards.views import prepare
 from pipeline.training import checkpoints
 from pipeline.training.feed import Feed
@@ -110,10 +111,10 @@ class Store:
         return found | ({} if self.points is None else {"points": self.points[rows]})
 
 
-def read_store(folders: Sequence[Path], image_size: tuple[int, int]) -> Store:
-    """All shards under the folders; models named `<id>~<n>` are variants."""
+def read_store(folder: Path, image_size: tuple[int, int]) -> Store:
+    """All shards of a folder; variants are rows of the training split."""
     images, packed, points, synsets, ids, splits = [], [], [], [], [], []
-    for path in sorted(path for folder in folders for path in folder.glob("*/*.h5")):
+    for path in sorted(folder.glob("*/*.h5")):
         with h5py.File(path, locking=False) as file:
             synset, split = str(file.attrs["synset"]), str(file.attrs["split"])
             names = [value.decode() for value in file["model_id"][:]]
@@ -128,7 +129,9 @@ def read_store(folders: Sequence[Path], image_size: tuple[int, int]) -> Store:
             splits += len(names) * [split]
             ids += names
     row_of = {name: row for row, name in enumerate(ids)}
-    origin = torch.tensor([row_of[name.partition("~")[0]] for name in ids], device=device())
+    owner = [name.rpartition("~")[0] if of == VARIANTS else name for name, of in zip(ids, splits, strict=True)]
+    origin = torch.tensor([row_of[name] for name in owner], device=device())
+    splits = ["train" if of == VARIANTS else of for of in splits]
     clouds = torch.cat(points) if len(points) == len(packed) else None
     return Store(torch.cat(images), torch.cat(packed), clouds, origin, synsets, ids, splits)
 
@@ -257,8 +260,8 @@ class Runner:
     def store(self, project: str, image_size: tuple[int, int]) -> Store:
         if (project, image_size) not in self.stores:
             start, about = time.monotonic(), self.plan["projects"][project]
-            folders = [Path(about["folder"]) / "data/shards", *map(Path, about.get("variants", []))]
-            self.stores[project, image_size] = store = read_store(folders, image_size)
+            store = read_store(Path(about["folder"]) / "data/shards", image_size)
+            self.stores[project, image_size] = store
             self.log(f"{project}: {len(store.ids)} rows of {store.views} views, {time.monotonic() - start:.1f} s")
         return self.stores[project, image_size]
 

@@ -22,7 +22,8 @@ A system is a module `model/<name>.py` with two classes:
         Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
         (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
         float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; `model` (B,) int64, which of the split's
-        models a sample shows; and `progress`, the share of the training done, in [0, 1]. It is one dict for all parts
+        models a sample shows; `origin` (B,) int64, the one of which that is a variant, itself where it is none; and
+        `progress`, the share of the training done, in [0, 1]. It is one dict for all parts
         of a step: what a part leaves in it, later ones find. `train.precision` may have the images, and with them what
         layers give, in half or double precision; the targets are then in float32 or better, and so should losses be
         (`full` in `layers/blocks.py`).
@@ -43,9 +44,9 @@ A system is a module `model/<name>.py` with two classes:
     and, if it answers with what it has seen, not with its weights alone,
 
     `remember(batches)`
-        Takes in the training split, in batches as above of all its items in their order, with `images`, the targets and
-        `model`. The loop calls it before the first step and before every validation. What is kept lies in buffers, so
-        that it travels with the weights.
+        Takes in the training split, in batches as above of all its items in their order, with `images`, the targets,
+        `model` and `origin`. The loop calls it before the first step and before every validation. What is kept lies in
+        buffers, so that it travels with the weights.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class Model(EncoderModel):
         """Of the grid; and where keys are learned, of how near views of alike shapes are."""
         config, features = self.config, self.encoded(batch["images"])
         with torch.no_grad():
-            own = batch.get("origin", batch["model"])
+            own = batch["origin"]
             found = self.look_up(self.keys_of(batch["images"], features), own)
         logits = self.decode(features, found)
         losses = occupancy_losses(logits, batch["occupancy"], config.dice_weight, config.surface_weight)
@@ -212,7 +212,7 @@ class Model(EncoderModel):
             pictures.append(descriptor(images).float())
             learned.append(self.learned(self.encoded(images)))
             shape_of.append(batch["model"])
-            shapes, origins = batch["model"].tolist(), batch.get("origin", batch["model"]).tolist()
+            shapes, origins = batch["model"].tolist(), batch["origin"].tolist()
             new = {shape: n for n, shape in enumerate(shapes) if shape not in models}
             models |= {shape: origins[n] for shape, n in new.items()}
             cells = pooled(batch["occupancy"][list(new.values())], self.config.side).flatten(1)

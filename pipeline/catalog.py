@@ -6,7 +6,7 @@
 The only stage that walks the raw tree. A table has one row for each model found, usable or not:
 
     synset, model_id    the model
-    split               train, val or test
+    split               train, val or test; or variants, see below
     split_source        who says so: a list of the field with the first digits of its hash, as `all.csv:0a1b2c3d`, the
                         data set itself, or `hash` for 70/10/20 by a hash of the id (see `sources/splits.py`)
     status, detail      `ok`, or why it can't be used: the reason code of a `MeshError` or a `Lost` call, or `missing`
@@ -16,6 +16,11 @@ The only stage that walks the raw tree. A table has one row for each model found
     sha256              of its mesh file
     parts_sha256        of all files of its views and grid
     vertices, faces     after the reading, as triangles
+    stretch             of a variant
+
+Where `dataset.variants` asks for some, a table goes on with as many rows of every usable training model that has a mesh
+and no views of its own: its variants `<id>~<n>`, of the split `variants`, with the factors of x, y and z by which they
+are stretched, negative where mirrored. They are made of the same mesh, and nobody reads them but a training.
 
 A model that was read before is not read again: data/cache/catalog.jsonl keeps what was found by the file's size, time
 and inode, or by the size and CRC-32 of a zip's entry. A file younger than that note by the clock is read all the same.
@@ -52,7 +57,7 @@ from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
 from pipeline.runtime.files import atomic_folder, sha256, told
-from pipeline.runtime.params import Dataset, load
+from pipeline.runtime.params import Dataset, Variants, load
 from pipeline.sources import splits, tree
 from pipeline.sources.categories import NAMES, category, meant
 from pipeline.sources.layout import Found, ModelRef
@@ -60,7 +65,7 @@ from pipeline.sources.registry import LAYOUTS, find
 
 CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
 COLUMNS = (
-    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces"
+    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces stretch"
 ).split()
 CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
 MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
@@ -100,14 +105,19 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     chosen = [model for model in found if model.ref.synset in synsets.values()]
     rows = [row(model, split) for model in chosen]
     _check_all(root.resolve(), [model.ref for model in chosen], rows)
+    varied = 0
     with atomic_folder(out, "*.csv") as temporary:
         for entry, synset in sorted(synsets.items()):
             table = [r for r in rows if r["synset"] == synset]
             listed = [r for r in table if r["status"] != "no_split"]
             reasons = {f"{r['model_id']} ({r['mesh']})": r["status"] for r in listed if r["status"] != "ok"}
             refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {entry}")
-            write_table(temporary / f"{entry}.csv", table)
+            more = variants(table, dataset.variants)
+            varied += len(more)
+            write_table(temporary / f"{entry}.csv", table + more)
     _sum_up(rows, split, counts - Counter(r["synset"] for r in rows), links)
+    if dataset.variants.count:
+        print(f"catalog: {varied} variants of training models, for training alone")
 
 
 def row(model: Found, split: splits.Split) -> dict[str, str]:
@@ -182,6 +192,26 @@ def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
     return "ok", "", own, parts, vertices, faces
 
 
+def variants(table: Sequence[dict[str, str]], params: Variants) -> list[dict[str, str]]:
+    """Rows of the variants of a category's training models, drawn by seed and model.
+
+    Raises:
+        ValueError: a model is called as a variant would be.
+    """
+    rows = []
+    for own in table:
+        if own["status"] != "ok" or own["split"] != "train" or not own["mesh"] or own["views"]:
+            continue
+        rng = records.seeded(params.seed, f"{own['synset']}/{own['model_id']}", "variants")
+        for n in range(1, params.count + 1):
+            factors = params.stretch ** rng.uniform(-1, 1, 3) * [rng.choice([-1, 1]), 1, 1]
+            told = {"model_id": f"{own['model_id']}~{n}", "split": splits.VARIANTS, "grid": "", "parts_sha256": ""}
+            rows.append(own | told | {"stretch": " ".join(f"{factor:.4f}" for factor in factors)})
+    if taken := {row["model_id"] for row in rows} & {row["model_id"] for row in table}:
+        raise ValueError(f"dataset.variants: expected no model called as a variant is, found '{min(taken)}'")
+    return rows
+
+
 def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str], links: list[str]) -> None:
     listed = {(r["synset"], r["model_id"]) for r in rows}
     synsets = {synset for synset, _ in listed}
@@ -215,10 +245,10 @@ def read_table(path: Path) -> list[Entry]:
         reader = csv.DictReader(file)
         if reader.fieldnames != COLUMNS:
             raise ValueError(f"{path}: expected columns {COLUMNS}, got {reader.fieldnames}")
-        return [
-            Entry(
-                ModelRef(*(r[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid"))),
-                *(r[name] for name in ("split", "split_source", "sha256", "parts_sha256", "status", "detail")),
-            )
-            for r in reader
-        ]
+        return [_entry(row) for row in reader]
+
+
+def _entry(row: dict[str, str]) -> Entry:
+    ref = ModelRef(*(row[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid")))
+    told = {name: row[name] for name in ("split", "split_source", "sha256", "parts_sha256", "status", "detail")}
+    return Entry(ref, **told, stretch=tuple(map(float, row["stretch"].split())))

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from pipeline.geometry.isosurface import marching_cubes
 from pipeline.pages.pictures import gallery
-from pipeline.predict import chosen_threshold, look, trained, write
+from pipeline.predict import CHECKPOINTS, look, trained, write
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
 
@@ -103,9 +103,8 @@ def main(
         raise ValueError(f"--count: expected {smallest} or more, got {count}")
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed: expected a number from 0 to 2^63, got {seed}")
-    level = chosen_threshold(system, threshold)
-    model, config = trained(system)
-    if not hasattr(model, "interpolate"):
+    used = trained(CHECKPOINTS / f"{system}.pt", threshold)
+    if not hasattr(used.model, "interpolate"):
         raise ValueError(f"--system: expected one that has shapes without a photo, as vaegan3d has, got {system}")
-    kept = save(shapes(model, config, between, count, seed), level, out)
-    print(f"{out}: {kept} of {count} shapes are not empty, threshold {level:.2f}")
+    kept = save(shapes(used.model, used.config, between, count, seed), used.threshold, out)
+    print(f"{out}: {kept} of {count} shapes are not empty, threshold {used.threshold:.2f}")

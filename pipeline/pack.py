@@ -71,7 +71,7 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
         if not packed:
             raise ValueError(f"pack {category}: expected models with views and a grid, found none of {len(entries)}")
         with progress(f"pack {category}", len(packed), "model") as bar:
-            for split in layout.SPLITS:
+            for split in (*layout.SPLITS, layout.VARIANTS):
                 chosen = [entry for entry in packed if entry.split == split]
                 for n, part in enumerate(_parts(chosen, params.models_per_shard)):
                     path = temporary / f"{split}-{n:03}.h5"

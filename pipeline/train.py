@@ -106,17 +106,17 @@ class Trainer:
         self.fabric, self.config, self.params, self.state = fabric, config, params, State()
         torch.manual_seed(params.seed)
         self.network = module.Model(config)
-        wanted = {*self.network.targets, *model.maps(config)}
+        targets = {"occupancy", *self.network.targets, *model.maps(config)}
         if self.network.output != "occupancy":
-            wanted.add("points")  # to validate with
+            targets.add("points")  # to validate with
         stored = ShardDataset(SHARDS, categories, "train").groups
         together = {"train": min(getattr(config, "views", 1), stored), "val": 1}
         self.data = {
-            split: ShardDataset(SHARDS, categories, split, views, sorted(wanted | {"occupancy"}))
+            split: ShardDataset(SHARDS, categories, split, views, sorted(targets), variants=split == "train")
             for split, views in together.items()
         }
         self.first = fabric.is_global_zero
-        models = {split: split_sha256(shards.models) for split, shards in self.data.items()}
+        models = {split: split_sha256(shards.models[n] for n in shards.origins) for split, shards in self.data.items()}
         self.about = checkpoints.describe(system, module, config) | origin(models)
         fingerprints = {split: shards.fingerprint for split, shards in self.data.items()}
         self.facts = resume.facts(module, self.about, params, fingerprints, fabric.device.type, fabric.world_size)

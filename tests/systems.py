@@ -66,7 +66,7 @@ def batch(config: Any, size: int, seed: int = 0) -> dict[str, Any]:
 
     images = drawn(getattr(config, "views", 1), 1, *config.image_size)
     occupancy = (drawn(*3 * [config.resolution]) < 0.2).float()
-    known = {"model": torch.arange(size), "progress": 0.9}
+    known = {"model": torch.arange(size), "origin": torch.arange(size), "progress": 0.9}
     return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5} | known
 
 

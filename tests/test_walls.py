@@ -36,6 +36,7 @@ WALLS = {
     "report": "metrics model pages runtime scoring shards sources training",
     "predict": "model runtime scoring shards sources training",
     "imagine": "geometry pages predict runtime",
+    "export": "runtime scoring training",
     "__main__": "runtime",
 }
 ALLOWED = {name: set(others.split()) for name, others in WALLS.items()}

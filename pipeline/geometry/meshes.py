@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,22 @@ def normalise(mesh: Mesh, rotation: np.ndarray | None = None) -> tuple[Mesh, np.
     affine[:3, :3] = rotation.T / scale
     affine[:3, 3] = rotation.T @ centre
     return Mesh((turned - centre) * scale, mesh.faces), affine
+
+
+def stretched(mesh: Mesh, affine: np.ndarray, factors: Sequence[float]) -> tuple[Mesh, np.ndarray]:
+    """A normalised mesh stretched along its axes and normalised again.
+
+    Args:
+        affine: from its normalised frame to the source's.
+        factors: of x, y and z, none of them 0; where the product is negative, it is mirrored, with its faces turned.
+
+    Returns:
+        The mesh, and the affine (4, 4) from its normalised frame to the source's, where it lies on the mesh as found.
+    """
+    scales = np.asarray(factors, np.float64)
+    faces = mesh.faces if scales.prod() > 0 else mesh.faces[:, ::-1]
+    moved, back = normalise(Mesh(mesh.vertices * scales, faces))
+    return moved, affine @ np.diag([*1 / scales, 1]) @ back
 
 
 def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

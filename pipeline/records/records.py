@@ -50,6 +50,7 @@ class Entry:
         sha256: of its mesh file; empty where it has none.
         parts_sha256: of its ready-made views and grid, all files; empty where it has none.
         status: `ok` or a reason code; `detail` says more.
+        stretch: of a variant of a model, the factors of x, y and z, negative where it is mirrored; otherwise empty.
     """
 
     ref: ModelRef
@@ -59,6 +60,7 @@ class Entry:
     parts_sha256: str
     status: str
     detail: str
+    stretch: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Job:
         content = [entry.sha256]
         if entry.parts_sha256:
             content += [entry.parts_sha256, _layout_sha256(ref.layout)]
+        content += map(repr, entry.stretch)
         parts = [self.stage, ref.synset, ref.model_id, rotation, *content, repr(self.params), self.code]
         return sha256("\n".join(parts).encode())
 
@@ -217,6 +220,8 @@ def _found(job: Job, root: Path, entry: Entry) -> Record | Model:
     if ready is not None:
         return ready
     mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)
+    if entry.stretch:
+        mesh, affine = meshes.stretched(mesh, affine, entry.stretch)
     return f"{ref.synset}/{ref.model_id}", mesh, affine
 
 

@@ -22,6 +22,27 @@ SECTIONS = "dataset synthesize render voxelize pack train metrics report selecte
 
 
 @dataclasses.dataclass(frozen=True)
+class Variants:
+    """Section `dataset.variants`: copies of the training models that are stretched and mirrored, for training alone.
+
+    Attributes:
+        count: of each model; 0 for none.
+        stretch: most by which one is longer or shorter along an axis before it is normalised again, 1 or more.
+        seed: of what is drawn.
+    """
+
+    count: int = 0
+    stretch: float = 1.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(f"count: expected 0 or more, got {self.count}")
+        if self.stretch < 1:
+            raise ValueError(f"stretch: expected a factor from 1 up, got {self.stretch}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """Section `dataset`, which several stages read.
 
@@ -32,12 +53,14 @@ class Dataset:
         categories: those that are processed, by synset or name, or by folder where the data set has no synsets; their
             files are called as they are here.
         max_rejected: share of the models of a category that may be rejected before a stage fails.
+        variants: of the training models, by which they become more.
     """
 
     root: str
     split: str
     categories: tuple[str, ...]
     max_rejected: float
+    variants: Variants = Variants()
 
     def __post_init__(self) -> None:
         if not self.categories or len(set(self.categories)) != len(self.categories):

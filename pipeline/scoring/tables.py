@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,15 @@ and F-score favour dense point clouds: a system that predicts points gives as ma
 Does a system beat retrieval? Its figure minus that of looking up, on the same views."""
 Row = Mapping[str, Any]
 Pairs = Mapping[tuple[str, str, str], Row]  # rows of pairs.csv over all samples, by a, b and metric
+
+
+def tuned_threshold(system: str) -> float | None:
+    """Of the occupancy, as the metrics stage tuned it on validation; None where it has not, or the system has none."""
+    path = SCORES / system / "figures.json"
+    found: float | None = None
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))["overall"].get("threshold")
+    return found
 
 
 def markdown(figures: Sequence[Row], overall: Pairs) -> str:

@@ -17,12 +17,14 @@ def make_batch(raw: dict[str, Tensor], image_size: tuple[int, int], resolution: 
     Args:
         raw: `views` (B, V, H, W) uint8, `masks` (B, V, H, ceil(W/8)) uint8 packed, and where asked for `occupancy`
             (B, ceil(S^3/8)) uint8 packed and `points` (B, P, 3).
-            Where `depth` (B, V, H, W) is given, it becomes a second channel of the images. `model` (B,) int64.
+            Where `depth` (B, V, H, W) is given, it becomes a second channel of the images. `model` and `origin` (B,)
+            int64.
         image_size: (H', W') of the network's input.
         resolution: R of the network; the stored S must be a multiple, a cell is then full where any of its parts is.
 
     Returns:
-        `images` (B, V, 1 or 2, H', W') float32; `occupancy` (B, R, R, R) float32; `points` and `model` as given.
+        `images` (B, V, 1 or 2, H', W') float32; `occupancy` (B, R, R, R) float32; `points`, `model` and `origin` as
+        given.
     """
     width = raw["views"].shape[-1]
     mask = unpack_bits(raw["masks"], width)
@@ -30,7 +32,7 @@ def make_batch(raw: dict[str, Tensor], image_size: tuple[int, int], resolution: 
     batch: dict[str, Any] = {"images": torch.cat([prepare(channel, mask, image_size) for channel in channels], dim=2)}
     if "occupancy" in raw:
         batch["occupancy"] = grids(raw["occupancy"], resolution).float()
-    return batch | {name: raw[name] for name in ("points", "model") if name in raw}
+    return batch | {name: raw[name] for name in ("points", "model", "origin") if name in raw}
 
 
 def nearness(depth: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The HDF5 shard: what `pack` writes and everything after it reads.
 
-`data/shards/<category>/<split>-<n>.h5`, one row a model, M rows, sorted by model id:
+`data/shards/<category>/<split>-<n>.h5`, one row a model, M rows, sorted by model id; the split is train, val or test,
+or variants, which are stretched and mirrored models of the training split:
 
     views           (M, V, H, W)    uint8     grayscale on white, one chunk a view, deflated
     masks           (M, V, H, W/8)  uint8     object masks, bits packed along W, most significant first
@@ -44,7 +45,7 @@ from pipeline.shards.chunks import Chunks
 
 FORMAT, VERSION = "oneview-shard", 3
 SHARDS = Path("data/shards")
-SPLITS = ("train", "val", "test")
+SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # called `<id>~<n>`, <id> a model of the training split
 PER_VIEW = ("views", "masks", "depth", "normals")  # one chunk a view; of everything else, one a model
 STRINGS = ("model_id", "mesh_sha256")
 CHECKSUMS = "crc32"
@@ -172,19 +173,22 @@ class _Rows:
 class ShardDataset:
     """A split as a map-style dataset: item i is one group of views of one model, as numpy arrays.
 
-    Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item` and `model` int, and each of `targets`:
-    `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32, and of the same views `depth` (n, H, W) float16,
-    `normals` (n, H, W, 3) int8. `pipeline.batches` turns a collated batch into what the systems take. Files are opened
-    on first use in each process, so that it is safe under fork and spawn.
+    Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item`, `model` and `origin` int (the model of
+    which that one is a variant, otherwise itself), and each of `targets`: `occupancy` (R*R*R/8,) uint8 packed, `points`
+    (P, 3) float32, and of the same views `depth` (n, H, W) float16, `normals` (n, H, W, 3) int8. `shards/batches.py`
+    turns a collated batch into what the systems take. Files are opened on first use in each process, so that it is safe
+    under fork and spawn.
 
     Args:
         root: folder of the shards, `data/shards`.
         categories: those to read, as dataset.categories names them.
         split: train, val or test.
         views_per_sample: n, views given together; V // n groups a model.
+        variants: whether those of the split's models are among the models, behind them.
 
     Raises:
-        ValueError: no shard of the split is there, a shard is of another version, or n exceeds V.
+        ValueError: no shard of the split is there, a shard is of another version, n exceeds V, or there is a variant of
+            a model that is not.
     """
 
     def __init__(
@@ -194,11 +198,13 @@ class ShardDataset:
         split: str,
         views_per_sample: int = 1,
         targets: Sequence[str] = ("occupancy",),
+        variants: bool = False,
     ):
-        paths = [path for category in sorted(categories) for path in sorted((root / category).glob(f"{split}-*.h5"))]
-        if not paths:
+        self.shards = _of(root, categories, split)
+        if not self.shards:
             raise ValueError(f"{root}: expected shards of the {split} split, found none for {', '.join(categories)}")
-        self.shards = [_rows(path) for path in paths]
+        own = sum(len(shard.model_ids) for shard in self.shards)
+        self.shards += _of(root, categories, VARIANTS) if variants else []
         self.resolution = _agreed(self.shards, "resolution")
         self.views_per_sample, self.targets = views_per_sample, tuple(targets)
         fewest = min(shard.views for shard in self.shards)
@@ -208,6 +214,7 @@ class ShardDataset:
         self.models = [
             (shard.synset, model_id) for shard in self.shards for model_id in shard.model_ids
         ]  # (synset, model id) in the order of the items
+        self.origins = self._origins(own)  # of each model, an index of `models`
         self._rows = [(s, r) for s, shard in enumerate(self.shards) for r in range(len(shard.model_ids))]
         self._shards: dict[int, dict[str, Chunks]] = {}
 
@@ -219,7 +226,8 @@ class ShardDataset:
             raise IndexError(f"item {item} of {len(self)}")
         model, group = divmod(item, self.groups)
         first = group * self.views_per_sample
-        return {"item": item, "model": model} | self.model(model, range(first, first + self.views_per_sample))
+        views = range(first, first + self.views_per_sample)
+        return {"item": item, "model": model, "origin": self.origins[model]} | self.model(model, views)
 
     def model(self, model: int, views: Sequence[int] | None = None) -> dict[str, np.ndarray]:
         """The arrays of a model, an index of `models`, with some of its views; all that are used by default."""
@@ -232,6 +240,16 @@ class ShardDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_shards": {}}
+
+    def _origins(self, own: int) -> list[int]:
+        place = {key: n for n, key in enumerate(self.models[:own])}
+        origins = list(range(own))
+        for synset, name in self.models[own:]:
+            key = synset, name.rpartition("~")[0]
+            if key not in place:
+                raise ValueError(f"shards: expected model {key[1]} of {synset}, of which {name} is a variant")
+            origins.append(place[key])
+        return origins
 
     @property
     def fingerprint(self) -> str:
@@ -255,6 +273,11 @@ class ShardDataset:
                     for name in ("views", "masks", *self.targets)
                 }
         return self._shards[shard]
+
+
+def _of(root: Path, categories: Sequence[str], split: str) -> list[_Rows]:
+    """The shards of a split."""
+    return [_rows(path) for category in sorted(categories) for path in sorted((root / category).glob(f"{split}-*.h5"))]
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class Resident:
     """
 
     def __init__(self, data: ShardDataset, device: torch.device, workers: int):
+        self.origins = torch.tensor(data.origins, device=device)
         self.device, self.groups, self.together = device, data.groups, data.views_per_sample
         self.arrays = {
             name: torch.empty((len(data.models), *row.shape), dtype=torch.from_numpy(row).dtype, device=device)
@@ -61,4 +62,4 @@ class Resident:
             name: array[models[:, None], views] if name in PER_VIEW else array[models]
             for name, array in self.arrays.items()
         }
-        return {"item": items, "model": models} | gathered
+        return {"item": items, "model": models, "origin": self.origins[models]} | gathered

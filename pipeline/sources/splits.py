@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.runtime.files import sha256
 from pipeline.sources.layout import listing
 
-SPLITS = ("train", "val", "test")
+SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # those are made of training models, and of no list
 AUTOMATIC = ("all.csv", "ShapeNet.json")  # files that are taken for the split where they lie in the root
 
 

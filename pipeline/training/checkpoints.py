@@ -29,6 +29,7 @@ import torch
 import model
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.params import build
+from pipeline.training import weights
 
 FORMAT, VERSION = "oneview-checkpoint", 1
 CHECKPOINTS = Path("data/checkpoints")
@@ -72,8 +73,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents; ValueError as `load`, and where it is another kind of file, or of another version."""
-    info = load(path)
+    """The contents of a checkpoint, or of weights that travel (`weights.py`).
+
+    Raises:
+        ValueError: as `load`, or it is another kind of file, or of another version.
+    """
+    info = weights.read(path) if path.suffix == weights.SUFFIX else load(path)
     found = (info.get("format"), info.get("version"))
     if found != (FORMAT, VERSION):
         raise ValueError(f"{path}: expected {FORMAT} version {VERSION}, got {found[0]} version {found[1]}")

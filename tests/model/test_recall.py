@@ -21,7 +21,7 @@ def remembered(batch: dict[str, Any], **given: Any) -> Model:
 
 
 def sixteen() -> dict[str, Any]:
-    return boxes(16) | {"model": torch.arange(16)}
+    return boxes(16) | {name: torch.arange(16) for name in ("model", "origin")}
 
 
 @pytest.mark.parametrize("keys", ["gradients", "learned", "both"])
@@ -35,7 +35,7 @@ def test_a_view_finds_its_own_shape_first_and_in_training_another(keys: str) -> 
 
 
 def test_shapes_come_nearest_first_and_free_grids_where_there_are_no_more() -> None:
-    batch = boxes(3) | {"model": torch.arange(3)}
+    batch = boxes(3) | {name: torch.arange(3) for name in ("model", "origin")}
     model = remembered(batch, keys="gradients", neighbours=4).eval()
     model.keys, model.shape_of = torch.tensor([[1.0], [3.0], [8.0], [2.5]]), torch.tensor([0, 1, 2, 0])
     found = model.look_up(torch.tensor([[4.1]]))[0]
@@ -73,7 +73,7 @@ def test_no_more_than_memory_is_remembered() -> None:
 
 def test_twice_the_resolution_of_what_is_remembered() -> None:
     torch.manual_seed(0)
-    batch = boxes(4) | {"model": torch.arange(4)}
+    batch = boxes(4) | {name: torch.arange(4) for name in ("model", "origin")}
     model = Model(Config(**SMALL | {"side": 8}))
     model.remember([batch])
     assert model.eval().predict(batch["images"]).shape == (4, 16, 16, 16)

@@ -3,13 +3,15 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import catalog
 from pipeline.runtime.files import sha256
-from pipeline.runtime.params import Dataset
+from pipeline.runtime.params import Dataset, Variants
 from pipeline.sources import splits
 from tests.meshes import CHAIR, TABLE, box, write_v2
 
@@ -214,3 +216,46 @@ def test_refusals_leave_the_old_tables(tmp_path: Path) -> None:
 def test_table_of_a_category_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1.csv: expected the catalogue of this category"):
         catalog.read_table(tmp_path / "1.csv")
+
+
+def test_training_models_have_variants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(12)} | {(CHAIR, "cut"): box(1, 1, 1)[:-3]}
+    root = write_v2(tmp_path / "raw", models)
+    plain = Dataset(str(root), "auto", (CHAIR,), 0.5)
+    catalog.catalog(plain, tmp_path / "catalog")
+    before = rows(tmp_path / "catalog", CHAIR)
+    dataset = replace(plain, variants=Variants(2, 1.5, 3))
+    catalog.catalog(dataset, tmp_path / "catalog")
+    after = rows(tmp_path / "catalog", CHAIR)
+    assert after[: len(before)] == before and all(not row["stretch"] for row in before)
+    training = {row["model_id"]: row for row in before if row["split"] == "train" and row["status"] == "ok"}
+    made = after[len(before) :]
+    assert 0 < len(training) < 12 and f"{2 * len(training)} variants of training models" in capsys.readouterr().out
+    assert [row["model_id"] for row in made] == [f"{name}~{n}" for name in training for n in (1, 2)]
+    drawn = np.array([[float(factor) for factor in row["stretch"].split()] for row in made])
+    assert len(np.unique(drawn)) > 2 * len(made) and (drawn[:, 1:] > 0).all() and {-1, 1} == set(np.sign(drawn[:, 0]))
+    assert np.abs(drawn).min() >= 1 / 1.5 - 1e-3 and np.abs(drawn).max() <= 1.5 + 1e-3 and np.abs(drawn).max() > 1.3
+    for row in made:
+        own = training[row["model_id"].split("~")[0]]
+        assert row["split"] == "variants" and row["status"] == "ok"
+        assert all(row[name] == own[name] for name in ("mesh", "sha256", "split_source", "layout"))
+    entries = catalog.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
+    assert entries[-1].stretch == tuple(drawn[-1]) and entries[0].stretch == ()
+    catalog.catalog(dataset, tmp_path / "again")
+    assert rows(tmp_path / "again", CHAIR) == after
+    catalog.catalog(replace(dataset, variants=Variants(1, 1.5, 3)), tmp_path / "again")
+    fewer = rows(tmp_path / "again", CHAIR)[len(before) :]
+    assert fewer == made[::2]
+    catalog.catalog(replace(dataset, variants=Variants(2, 1.5, 4)), tmp_path / "again")
+    assert rows(tmp_path / "again", CHAIR)[len(before)]["stretch"] != made[0]["stretch"]
+
+
+def test_what_can_not_be_varied_is_left_and_what_would_be_taken_for_a_variant_refused() -> None:
+    own = dict.fromkeys(catalog.COLUMNS, "") | {"synset": CHAIR, "model_id": "m", "status": "ok", "split": "train"}
+    has = own | {"mesh": "m.obj", "grid": "m.binvox", "parts_sha256": "aa"}
+    (made,) = catalog.variants([has], Variants(1))
+    assert made["grid"] == made["parts_sha256"] == ""
+    for table in ([own], [has | {"views": "m"}], [has | {"split": "val"}], [has | {"status": "no_area"}]):
+        assert catalog.variants(table, Variants(1)) == []
+    with pytest.raises(ValueError, match="expected no model called as a variant is, found 'm~1'"):
+        catalog.variants([has, has | {"model_id": "m~1", "split": "test"}], Variants(1))

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import catalog, pack, render, voxelize
 from pipeline.records import records
-from pipeline.runtime.params import Dataset
+from pipeline.runtime.params import Dataset, Variants
 from pipeline.shards import layout
 from pipeline.shards.layout import ShardDataset
 from tests.meshes import CHAIR, box, write_v2
@@ -172,3 +172,42 @@ def test_a_category_by_its_name_has_the_same_shards(project: Path) -> None:
         pack.pack(name, pack.Params(1000), project / "named")
     assert {path.name: path.read_bytes() for path in (project / "named/chair").iterdir()} == contents(project / "named")
     assert {synset for synset, _ in ShardDataset(project / "named", ["chair"], "train").models} == {CHAIR}
+
+
+def test_variants_are_shards_of_their_own(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack.pack(CHAIR, pack.Params(1000), tmp_path / "plain")
+    plain = contents(tmp_path / "plain")
+    for module, name in ((catalog, "CATALOG"), (records, "RENDERS"), (records, "VOXELS")):
+        monkeypatch.setattr(module, name, tmp_path / name)
+    root = project / "raw"
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5, Variants(2)), catalog.CATALOG)
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(VOXELIZE), records.VOXELS)):
+        records.make(job, root, entries, out / f"{CHAIR}.zip", 0)
+    pack.pack(CHAIR, pack.Params(1000), tmp_path / "varied")
+    varied = contents(tmp_path / "varied")
+    # Nothing else changes by them.
+    assert varied.keys() - plain.keys() == {"variants-000.h5"}
+    assert {name: varied[name] for name in plain if name != "status.csv"} == {
+        name: data for name, data in plain.items() if name != "status.csv"
+    }
+    data = ShardDataset(tmp_path / "varied", [CHAIR], "train", targets=("occupancy", "points"), variants=True)
+    stretches = {entry.ref.model_id: np.array(entry.stretch) for entry in entries if entry.stretch}
+    own = data.origins.index(0, 1)
+    assert len(stretches) == 2 * own == len(data.models) - own
+    with layout.open_shard(tmp_path / "varied" / CHAIR / "variants-000.h5") as file:
+        affines = dict(zip([name.decode() for name in file["model_id"][:]], file["affine"][:], strict=True))
+    looks = []
+    for n in range(own, len(data.models)):
+        (_, name), model = data.models[n], data.model(n)
+        sides = np.array([1, 2, 1 + int(name[1]) / 4])
+        expected = np.abs(stretches[name]) * sides
+        points, affine = model["points"], affines[name]
+        assert np.allclose(np.ptp(points, axis=0), expected / expected.max() * 15 / 16, atol=0.01)
+        source = points @ affine[:3, :3].T + affine[:3, 3]
+        assert np.allclose((np.abs(source) / (sides / 2)).max(axis=1), 1, atol=1e-5)
+        grid = np.unpackbits(model["occupancy"]).reshape(16, 16, 16)
+        cells = [grid.any(axis=axes).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+        assert np.allclose(cells, expected / expected.max() * 15, atol=2)
+        looks.append(model["views"])
+    assert len({look.tobytes() for look in looks}) == len(looks)

@@ -15,7 +15,7 @@ from pipeline import predict, synthesize
 from pipeline.geometry import meshes, renderer
 from pipeline.shards.views import prepare
 from pipeline.sources import photos
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, weights
 from tests.constant_system import write_checkpoint
 from tests.photos import photo
 
@@ -154,3 +154,32 @@ def test_an_empty_prediction_is_said(output: str, prediction: Any) -> None:
     model = SimpleNamespace(output=output, predict=lambda images: prediction)
     with pytest.raises(ValueError, match="expected a shape, got a prediction that is empty or not finite"):
         predict.reconstruct(model, torch.zeros(1, 1, 1, 16, 16), 0.5)
+
+
+def test_who_answers(project: Path) -> None:
+    for name in ("a", "b"):
+        write_checkpoint(predict.CHECKPOINTS / f"{name}.pt", torch.full((16, 16, 16), 0.6))
+    assert predict.where(None, None) == predict.WEIGHTS
+    (project / "params.yaml").write_text("selected_systems: {gone: view2voxel, b: view2voxel, a: view2voxel}")
+    assert predict.where(None, None) == predict.CHECKPOINTS / "b.pt"
+    (project / "params.yaml").write_text("selected_systems: {gone: view2voxel}")
+    assert predict.where(None, None) == predict.WEIGHTS
+    assert predict.where("a", None) == predict.CHECKPOINTS / "a.pt"
+    assert predict.where(None, Path("other.pt")) == Path("other.pt")
+    with pytest.raises(ValueError, match="--checkpoint: expected it or --system, got 'other.pt' and 'a'"):
+        predict.where("a", Path("other.pt"))
+
+
+def test_a_checkpoint_answers_by_its_own_threshold(project: Path) -> None:
+    """Not by what metrics tuned for a system here that is called alike."""
+    (project / "data/scores/constant").mkdir(parents=True)
+    (project / "data/scores/constant/figures.json").write_text('{"overall": {"threshold": 0.2}}')
+    contents = checkpoints.read(predict.CHECKPOINTS / "constant.pt")
+    weights.write(project / "other.safetensors", contents | {"threshold": 0.45})
+    checkpoints.save(project / "bare.pt", contents)
+    assert predict.trained(project / "other.safetensors", None).threshold == 0.45
+    assert predict.trained(project / "other.safetensors", 0.7).threshold == 0.7
+    assert predict.trained(project / "bare.pt", None).threshold == 0.5
+    assert predict.trained(predict.CHECKPOINTS / "constant.pt", None).threshold == 0.2
+    predict.main([Path("a.png")], Path("mesh.glb"), checkpoint=Path("other.safetensors"))
+    assert trimesh.load_mesh(project / "mesh.glb").is_watertight

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,13 +21,14 @@ import yaml
 from model import r3d
 from pipeline import train
 from pipeline.scoring.distances import iou
+from pipeline.shards import layout
 from pipeline.shards.batches import make_batch
 from pipeline.shards.layout import ShardDataset, split_sha256
 from pipeline.training import resume, speed, watch
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.params import Params
 from pipeline.training.updates import Updates
-from tests.samples import SYNSETS, write_boxes
+from tests.samples import SYNSETS, box_sample, write_boxes
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = {
@@ -126,6 +128,25 @@ def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "data/checkpoints/tiny.pt: val_iou" in output and "train tiny: 100%" in output
 
 
+def test_variants_are_trained_on_and_no_models_of_the_split(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, seen = run(monkeypatch), list[tuple[int, int]]()
+    synset = SYNSETS[1]
+    names = [f"train{synset[:3]}0000~{n}" for n in (1, 2)]
+    samples = (box_sample(name, np.array([0.4, 0.1, 0.1]), 16) for name in names)
+    layout.write(project / f"data/shards/{synset}/variants-000.h5", samples, 2, synset, "variants", "f")
+    whole = r3d.Model.losses
+
+    def losses(self: r3d.Model, batch: dict[str, Any], part: str) -> dict[str, torch.Tensor]:
+        seen.extend(zip(batch["model"].tolist(), batch["origin"].tolist(), strict=True))
+        return whole(self, batch, part)
+
+    monkeypatch.setattr(r3d.Model, "losses", losses)
+    varied = run(monkeypatch)
+    assert {(12, 6), (13, 6), (6, 6), (0, 0)} <= set(seen) and len(set(seen)) == 14
+    assert varied["splits"] == plain["splits"]
+    assert not torch.equal(*(next(iter(found["state"].values())) for found in (varied, plain)))
+
+
 def test_a_system_of_several_views_learns_from_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     whole = r3d.Model.losses
@@ -189,8 +210,8 @@ def test_overfits_16_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert run(monkeypatch)["val_iou"] >= 0.9
 
 
-def two_views(root: Path, synsets: Any, split: str, *options: Any) -> Any:
-    data = ShardDataset(root, synsets, split, *options)
+def two_views(root: Path, synsets: Any, split: str, *options: Any, **more: Any) -> Any:
+    data = ShardDataset(root, synsets, split, *options, **more)
     data.groups = 2
     assert len(data) == 16
     return data

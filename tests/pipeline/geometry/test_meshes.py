@@ -151,3 +151,17 @@ def test_real_meshes_read_as_trimesh_reads_them() -> None:
                 data = archive.read(name)
                 expected = trimesh.load_mesh(io.BytesIO(data), file_type="obj", process=False, skip_materials=True)
                 assert area(meshes.read(data, "obj")) == pytest.approx(expected.area, rel=1e-6), name
+
+
+@pytest.mark.parametrize("factors", [(2, 1, 0.5), (-2, 1, 0.5), (-1, -1, 1)])
+def test_stretched_box_and_the_way_back(factors: tuple[float, float, float]) -> None:
+    made = trimesh.creation.box((1, 2, 4))
+    turn = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # so that 4, 2, 1 are its sides along x, y, z
+    source = Mesh(np.add(made.vertices, [3, 0, 0]), np.asarray(made.faces))
+    mesh, affine = meshes.stretched(*meshes.normalise(source, turn), factors)
+    sides = np.abs(np.multiply(factors, [4, 2, 1]))
+    assert np.allclose(np.ptp(mesh.vertices, axis=0), sides / sides.max() * EXTENT)
+    assert np.allclose(mesh.vertices @ affine[:3, :3].T + affine[:3, 3], source.vertices)
+    assert np.sign(np.linalg.det(affine)) == np.sign(np.prod(factors))
+    whole = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    assert whole.is_volume and whole.volume == pytest.approx(sides.prod() * (EXTENT / sides.max()) ** 3)

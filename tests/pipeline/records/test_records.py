@@ -84,7 +84,8 @@ def test_parameters_code_and_bytes_are_in_the_key() -> None:
     def key(digest: str = "aa", parts: str = "", layout: str = "shapenet-v2", where: str = "p", **changes: Any) -> str:
         job = records.Job("measure", measure, {"x": 1})
         ref = catalog.ModelRef(CHAIR, "m", layout, where)
-        entry = records.Entry(ref, changes.pop("split", "train"), "hash", digest, parts, "ok", "")
+        stretch = changes.pop("stretch", ())
+        entry = records.Entry(ref, changes.pop("split", "train"), "hash", digest, parts, "ok", "", stretch)
         return replace(job, **changes).key(entry)
 
     assert key() == key(split="test", where="elsewhere")
@@ -95,8 +96,10 @@ def test_parameters_code_and_bytes_are_in_the_key() -> None:
         key(digest="bb"),
         key(parts="cc"),
         key(layout="shapenet-v1"),
+        key(stretch=(1.0, 1.2, 1.0)),
+        key(stretch=(-1.0, 1.2, 1.0)),
     ]
-    assert len({key(), *others}) == 7
+    assert len({key(), *others}) == 9
 
 
 def test_code_and_libraries_are_in_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:

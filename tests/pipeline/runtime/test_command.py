@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "pipeline").glob("[!_]*.py"))
 NEEDED: dict[str, tuple[str, ...]] = dict.fromkeys(("render", "voxelize", "pack"), ("chair",))
 NEEDED |= dict.fromkeys(("train", "metrics", "report"), ("r3d",))
-NEEDED |= {"predict": ("photo.png", "--out", "mesh.glb"), "imagine": ("--out", "shapes")}
+NEEDED |= {
+    "predict": ("photo.png", "--out", "mesh.glb"),
+    "imagine": ("--out", "shapes"),
+    "export": ("r3d", "--out", "r3d.safetensors"),
+}
 
 
 def command(module: str, *arguments: str) -> list[str]:

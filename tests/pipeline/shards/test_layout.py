@@ -94,6 +94,24 @@ def test_refuses_what_is_no_shard_of_this_version(tmp_path: Path) -> None:
         ShardDataset(tmp_path, ["s"], "test")
 
 
+def test_variants_come_behind_the_models_that_they_are_of(tmp_path: Path) -> None:
+    write_boxes(tmp_path)
+    plain = ShardDataset(tmp_path, SYNSETS, "train")
+    synset, name = plain.models[8]
+    path = tmp_path / synset / "variants-000.h5"
+    layout.write(path, iter([sample(f"{name}~1", 16), sample(f"{name}~2", 16)]), 2, synset, "variants", "f")
+    both = ShardDataset(tmp_path, SYNSETS, "train", variants=True)
+    assert both.models == [*plain.models, (synset, f"{name}~1"), (synset, f"{name}~2")]
+    assert both.origins == [*range(12), 8, 8] and plain.origins == [*range(12)]
+    items = [both[item] for item in range(len(both) - 4, len(both))]
+    assert [(item["model"], item["origin"]) for item in items] == [(12, 8), (13, 8), (13, 8), (13, 8)]
+    assert np.array_equal(np.unpackbits(items[0]["occupancy"]).reshape(16, 16, 16), sample("", 16).occupancy)
+    assert both.fingerprint != plain.fingerprint == ShardDataset(tmp_path, SYNSETS, "train").fingerprint
+    layout.write(path, iter([sample("gone~1", 16)]), 1, synset, "variants", "f")
+    with pytest.raises(ValueError, match=f"expected model gone of {synset}, of which gone~1 is a variant"):
+        ShardDataset(tmp_path, SYNSETS, "train", variants=True)
+
+
 def test_split_hash_knows_models_and_nothing_else(tmp_path: Path) -> None:
     first = ShardDataset(write_boxes(tmp_path / "a"), SYNSETS, "test")
     second = ShardDataset(write_boxes(tmp_path / "b", seed=1), SYNSETS, "test")
@@ -141,7 +159,7 @@ def test_reads_what_hdf5_reads_however_it_is_deflated(
     with h5py.File(path, "r", locking=False) as file:
         for row in range(3):
             got = dataset[row]
-            assert got.pop("item") == got.pop("model") == row and len(got) == 6
+            assert got.pop("item") == got.pop("model") == got.pop("origin") == row and len(got) == 6
             for name, value in got.items():
                 assert value.dtype == file[name].dtype and np.array_equal(value, file[name][row])
                 assert value.flags.writeable
