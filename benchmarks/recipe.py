@@ -18,6 +18,7 @@ IoU at 32^3. Writes FOLDER/recipe.json, anew after every training, and FOLDER/<f
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import time
@@ -92,13 +93,13 @@ class Store:
     def views(self) -> int:
         return self.images.shape[1]
 
-    def rows(self, splits: Sequence[str], variants: bool = False, first: dict[str, int] | None = None) -> list[int]:
-        """Rows of the splits; those of variants as well, or only of models with a low number."""
+    def rows(self, splits: Sequence[str], variants: bool = False, first: set[str] | None = None) -> list[int]:
+        """Rows of the splits; those of variants as well, or only of these models."""
         own = self.origin.tolist()
         return [
             row
             for row, (split, name) in enumerate(zip(self.splits, self.ids, strict=True))
-            if split in splits and (variants or own[row] == row) and (first is None or first.get(name, 0) > 0)
+            if split in splits and (variants or own[row] == row) and (first is None or name in first)
         ]
 
     def batch(self, rows: Tensor, views: Tensor, resolution: int) -> dict[str, Any]:
@@ -423,12 +424,17 @@ class Runner:
         self.results.setdefault("failed", {})[name] = f"{type(error).__name__}: {error}"
         self.write()
 
-    def first(self, final: dict[str, Any], key: str) -> dict[str, int] | None:
-        """Of every model whether it is among the first so many of its category; None for all."""
+    def first(self, final: dict[str, Any], key: str) -> set[str] | None:
+        """The first so many models of every category, by the root's all.csv; None for all."""
         if key not in final:
             return None
-        numbers = json.loads(Path(self.plan["projects"][final["project"]]["numbers"]).read_text())
-        return {name: int(number < final[key]) for name, number in numbers.items()}
+        with inside(self.plan["projects"][final["project"]]["folder"]):
+            path = Path(load("dataset", Dataset).root) / "all.csv"
+            rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            found.setdefault(row["synsetId"], []).append(row["modelId"])
+        return {name for names in found.values() for name in names[: final[key]]}
 
     def scored(self, trainer: Alone, store: Store, rows: list[int], val: list[int], test: list[int]) -> dict[str, Any]:
         """Test scores, [mean, low, high] over shapes, and the paired difference to the nearest image's."""

@@ -44,6 +44,7 @@ from pipeline.training.feed import Feed
 from pipeline.training.launch import available, converted, launch
 from pipeline.training.origin import origin
 from pipeline.training.params import Params
+from pipeline.training.pretrained import take_encoder
 from pipeline.training.snapshots import SNAPSHOTS
 from pipeline.training.speed import hasten, precision, repeat
 from pipeline.training.start import start_from
@@ -122,6 +123,8 @@ class Trainer:
         self.facts = resume.facts(module, self.about, params, fingerprints, fabric.device.type, fabric.world_size)
         self.best, self.last = CHECKPOINTS / f"{system}.pt", CHECKPOINTS / f"{system}_last.pt"
         self.resume_point = resume.RESUME / f"{system}.pt"
+        if params.encoder_weights and self.first:
+            take_encoder(Path(params.encoder_weights), self.network)
         if params.start_from and self.first:
             start_from(Path(params.start_from), self.network, (self.best, self.last, self.resume_point))
         self.choices = hasten(fabric, self.network, params, sum(map(stored_bytes, self.data.values())))

@@ -2,7 +2,7 @@
 
 The image encoder is a residual network: "Deep Residual Learning for Image Recognition", Kaiming He, Xiangyu Zhang,
 Shaoqing Ren, Jian Sun, 2015, arXiv:1512.03385. The defaults are the 18-layer one without its classifier. Differences:
- 1. One gray channel comes in, and no weights are pretrained.
+ 1. One gray channel comes in.
  2. The number of stages, their channels and their blocks are configuration.
  3. Several views of an object are encoded one by one and their features averaged.
 """

@@ -38,6 +38,7 @@ class Params:
         ema: share of itself that an average of the weights keeps in a step (0.999, say), after a beginning in which it
             keeps less; what is validated and saved is this average then. 0: the weights themselves.
         start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
+        encoder_weights: file of torchvision's ResNet-18, from which an encoder of its sizes begins; none if empty.
         tensorboard: whether TensorBoard gets curves and log as well; it has to be installed.
         speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
             leaves it at what PyTorch does by itself. On a CPU they are the same.
@@ -59,6 +60,7 @@ class Params:
     accumulate: int = 1
     ema: float = 0.0
     start_from: str = ""
+    encoder_weights: str = ""
     tensorboard: bool = False
     speed: str = "auto"
     balanced: bool = False

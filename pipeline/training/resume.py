@@ -55,8 +55,9 @@ def facts(
     files += [Path(__file__).parents[1] / name for name in CODE]
     code = sha256("".join(sha256(path.read_bytes()) for path in files).encode())
     given = {f"train.{name}": value for name, value in dataclasses.asdict(params).items() if name != "tensorboard"}
-    if params.start_from:
-        given["train.start_from"] = sha256(Path(params.start_from).read_bytes())
+    for name in ("start_from", "encoder_weights"):
+        if file := getattr(params, name):
+            given[f"train.{name}"] = sha256(Path(file).read_bytes())
     return given | {
         "system": [about["system"], about["module"]],
         "network": about["config"],
