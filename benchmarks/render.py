@@ -67,7 +67,7 @@ def pytorch3d(
     settings = RasterizationSettings((height, width), bin_size=bin_size)
     own = MeshRendererWithFragments(MeshRasterizer(raster_settings=settings), renderer.GrayscaleShader())
     scene = Meshes([vertices], [faces]).to(device).extend(len(drawn))
-    picture, fragments = own(scene, cameras=cameras, lights=renderer.make_lights(cameras))
+    picture, fragments = own(scene, cameras=cameras, lights=renderer.make_lights(cameras, drawn))
     gray = (picture[..., 0] * 255).round().to(torch.uint8)
     return gray.cpu().numpy(), (fragments.pix_to_face[..., 0] >= 0).cpu().numpy()
 

@@ -11,8 +11,9 @@ elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for colu
 
 A camera looks at the origin of the normalised frame (drawn in `geometry/meshes.py`) from azimuth and elevation in
 degrees, as PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90
-on +X. The light comes over the camera's left shoulder. Both sides of a face are lit alike, by its geometric normal, as
-the windings and normals of CAD models are not to be trusted; materials and textures are left out.
+on +X. The light comes over the camera's left shoulder, or from about there (`light_deg`). Both sides of a face are lit
+alike, by its geometric normal, as the windings and normals of CAD models are not to be trusted; materials and textures
+are left out.
 """
 
 from __future__ import annotations
@@ -49,32 +50,36 @@ class Params:
         seed: of the cameras.
         views: V, views a model.
         height, width: of a view, in pixels.
-        fov_deg: field of view along the shorter side.
+        fov_deg: range of the field of view along the shorter side.
         elevation_deg: range from which a view's is drawn uniformly; azimuth is drawn from the full circle.
         distance: range of the distance from the origin, where 1 is the least at which the whole model is surely in the
             picture: its bounding sphere about the origin just fits.
         depth, normals: whether these maps are made as well.
+        light_deg: most by which the light of a view is turned from where it comes from otherwise, in any direction.
     """
 
     seed: int
     views: int
     height: int
     width: int
-    fov_deg: float
+    fov_deg: tuple[float, float]
     elevation_deg: tuple[float, float]
     distance: tuple[float, float]
     depth: bool
     normals: bool
+    light_deg: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.views, self.height, self.width) < 1:
             raise ValueError(f"views: expected sizes of at least 1, got {self.views} of {self.height}x{self.width}")
-        if not 0 < self.fov_deg < 180:
-            raise ValueError(f"fov_deg: expected degrees between 0 and 180, got {self.fov_deg}")
+        if not 0 < self.fov_deg[0] <= self.fov_deg[1] < 180:
+            raise ValueError(f"fov_deg: expected a range within (0, 180), got {list(self.fov_deg)}")
         if not -90 < self.elevation_deg[0] <= self.elevation_deg[1] < 90:
             raise ValueError(f"elevation_deg: expected a range within (-90, 90), got {list(self.elevation_deg)}")
         if not 1 <= self.distance[0] <= self.distance[1]:
             raise ValueError(f"distance: expected a range from 1 up, got {list(self.distance)}")
+        if not 0 <= self.light_deg <= 90:
+            raise ValueError(f"light_deg: expected degrees from 0 to 90, got {self.light_deg}")
 
 
 def draw_cameras(model: str, radius: float, params: Params) -> np.ndarray:
@@ -86,10 +91,23 @@ def draw_cameras(model: str, radius: float, params: Params) -> np.ndarray:
     rng = records.seeded(params.seed, model, "cameras")
     azimuth = rng.uniform(0, 360, params.views)
     elevation = rng.uniform(*params.elevation_deg, params.views)
-    nearest = radius / np.sin(np.radians(params.fov_deg) / 2)
+    fov = records.seeded(params.seed, model, "fields of view").uniform(*params.fov_deg, params.views)
+    nearest = radius / np.sin(np.radians(fov) / 2)
     distance = rng.uniform(*params.distance, params.views) * nearest
-    fov = np.full(params.views, params.fov_deg)
     return np.stack([azimuth, elevation, distance, fov], axis=1).astype(np.float32)
+
+
+def draw_lights(model: str, params: Params) -> np.ndarray:
+    """(V, 3) float32 directions towards the light, in the view frame, drawn as the cameras are."""
+    from pipeline.geometry.renderer import LIGHT_TO_VIEW
+
+    rng, usual = records.seeded(params.seed, model, "lights"), np.array(LIGHT_TO_VIEW)
+    # Evenly over the cap of the sphere, to a fraction of a percent.
+    turned = np.radians(params.light_deg) * np.sqrt(rng.random(params.views))[:, None]
+    aside = rng.standard_normal((params.views, 3))
+    aside -= (aside @ usual)[:, None] / (usual @ usual) * usual
+    aside *= np.linalg.norm(usual) / np.linalg.norm(aside, axis=1, keepdims=True)
+    return (np.cos(turned) * usual + np.sin(turned) * aside).astype(np.float32)
 
 
 def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> records.Record:
@@ -101,16 +119,17 @@ def together(models: Sequence[tuple[str, Mesh, np.ndarray]], params: Params) -> 
     """What `compute` gives for each of some models, whose views share batches on a GPU."""
     from pipeline.geometry import renderer  # PyTorch3D and Open3D, for which nobody waits who needs no record
 
-    scenes = [
-        (mesh, draw_cameras(model, np.linalg.norm(mesh.vertices, axis=1).max(), params)) for model, mesh, _ in models
-    ]
+    scenes = []
+    for model, mesh, _ in models:
+        cameras = draw_cameras(model, np.linalg.norm(mesh.vertices, axis=1).max(), params)
+        scenes.append((mesh, np.concatenate([cameras, draw_lights(model, params)], axis=1)))
     maps = [name for name in renderer.MAPS if getattr(params, name)]
     pictures = renderer.render_all(scenes, params.height, params.width, device(), maps)
     return [
         {
             "views": views,
             "masks": np.packbits(masks, axis=-1),
-            "cameras": drawn,
+            "cameras": drawn[:, :4],
             "world_to_view": renderer.world_to_view(drawn),
             **dict(zip(maps, extra, strict=True)),
         }

@@ -22,18 +22,20 @@ from torch import Tensor, nn
 from pipeline.geometry.meshes import Mesh
 
 ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
-LIGHT_TO_VIEW = (0.5, 0.7, -1.0)  # towards the light in the view frame (+X left, +Y up, +Z inward)
+LIGHT_TO_VIEW = (0.5, 0.7, -1.0)  # towards the usual light in the view frame (+X left, +Y up, +Z inward)
 CAST_AT_ONCE = 12  # views; more would cost memory and save no time
 RASTERIZED_AT_ONCE = 96  # views on a GPU, of any number of meshes
 BIN_ROOM = 12 * 200_000  # faces x views at once on a GPU, for which there is memory in coarse bins: 2 GB
 
-Scene = tuple[Mesh, np.ndarray]  # a normalised mesh, and its cameras (V, 4) as `make_cameras` takes them
+# A normalised mesh, and what is drawn of each of its views: (V, 4) azimuth_deg, elevation_deg, distance and fov_deg, or
+# (V, 7) with the direction towards the light in the view frame (+X left, +Y up, +Z inward) behind them.
+Scene = tuple[Mesh, np.ndarray]
 Pictures = tuple[np.ndarray, ...]  # views (V, H, W) uint8, masks (V, H, W) bool, then the maps that were asked for
 
 
 def make_cameras(drawn: np.ndarray, device: str = "cpu") -> FoVPerspectiveCameras:
-    """PyTorch3D's cameras from rows of azimuth_deg, elevation_deg, distance, fov_deg."""
-    azimuth, elevation, distance, fov = torch.from_numpy(drawn).T
+    """PyTorch3D's cameras of the views of a Scene."""
+    azimuth, elevation, distance, fov = torch.from_numpy(drawn[:, :4]).T
     rotation, translation = look_at_view_transform(distance, elevation, azimuth)
     return FoVPerspectiveCameras(R=rotation, T=translation, fov=fov, device=device)
 
@@ -44,11 +46,13 @@ def world_to_view(drawn: np.ndarray) -> np.ndarray:
     return matrix.transpose(1, 2).numpy()
 
 
-def make_lights(cameras: CamerasBase) -> DirectionalLights:
-    """A light a camera, that goes with it."""
-    to_light = torch.tensor(LIGHT_TO_VIEW, device=cameras.device)
+def make_lights(cameras: CamerasBase, drawn: np.ndarray) -> DirectionalLights:
+    """A light a camera, that goes with it; the usual one where none is drawn."""
+    given = drawn[:, 4:] if drawn.shape[1] > 4 else np.tile(np.array(LIGHT_TO_VIEW, np.float32), (len(drawn), 1))
+    to_light = torch.from_numpy(given).to(cameras.device)
     # PyTorch3D's R is for row vectors, world to view, so its transpose brings the light into the world.
-    return DirectionalLights(direction=to_light @ cameras.R.transpose(1, 2), device=cameras.device)
+    direction = (to_light[:, None] @ cameras.R.transpose(1, 2)).squeeze(1)
+    return DirectionalLights(direction=direction, device=cameras.device)
 
 
 class GrayscaleShader(nn.Module):
@@ -114,7 +118,7 @@ def _look_up(values: Tensor, shown: Tensor, background: float) -> Tensor:
 def render(
     mesh: Mesh, drawn: np.ndarray, height: int, width: int, device: str = "cpu", maps: Sequence[str] = ()
 ) -> Pictures:
-    """Pictures of a mesh from cameras (V, 4), with `maps` of MAPS, as the head of `pipeline/render.py` has them."""
+    """Pictures of a Scene, with `maps` of MAPS, as the head of `pipeline/render.py` has them."""
     return render_all([(mesh, drawn)], height, width, device, maps)[0]
 
 
@@ -139,7 +143,7 @@ def cast(mesh: Mesh, drawn: np.ndarray, height: int, width: int, maps: Sequence[
     whole: list[np.ndarray] = []
     for first in range(0, len(drawn), CAST_AT_ONCE):
         span = slice(first, first + CAST_AT_ONCE)
-        _fill(whole, len(drawn), span, _pictures(renderer, scene, make_cameras(drawn[span]), maps))
+        _fill(whole, len(drawn), span, _pictures(renderer, scene, drawn[span], "cpu", maps))
     return tuple(whole)
 
 
@@ -158,8 +162,8 @@ def rasterize(
         room = {"max_faces_per_bin": most} if most <= BIN_ROOM else {"bin_size": 0}
         rasterizer = MeshRasterizer(raster_settings=RasterizationSettings((height, width), **room))
         renderer = MeshRendererWithFragments(rasterizer, GrayscaleShader())
-        cameras = make_cameras(drawn[span], device)
-        _fill(whole, len(drawn), span, _pictures(renderer, _meshes(shown[span], device), cameras, maps))
+        pictures = _pictures(renderer, _meshes(shown[span], device), drawn[span], device, maps)
+        _fill(whole, len(drawn), span, pictures)
     ends = np.cumsum([len(cameras) for _, cameras in scenes])[:-1]
     return list(zip(*(np.split(array, ends) for array in whole), strict=True))
 
@@ -184,9 +188,10 @@ def _meshes(meshes: Sequence[Mesh], device: str) -> Meshes:
 
 
 def _pictures(
-    renderer: MeshRendererWithFragments, meshes: Meshes, cameras: CamerasBase, maps: Sequence[str]
+    renderer: MeshRendererWithFragments, meshes: Meshes, drawn: np.ndarray, device: str, maps: Sequence[str]
 ) -> list[np.ndarray]:
-    picture, fragments = renderer(meshes, cameras=cameras, lights=make_lights(cameras))
+    cameras = make_cameras(drawn, device)
+    picture, fragments = renderer(meshes, cameras=cameras, lights=make_lights(cameras, drawn))
     made = [picture[..., 0].mul_(255).round_().to(torch.uint8), fragments.pix_to_face[..., 0] >= 0]
     made += [MAPS[name](fragments, meshes, cameras) for name in maps]
     return [part.cpu().numpy() for part in made]

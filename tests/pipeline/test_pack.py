@@ -18,7 +18,7 @@ from tests.meshes import CHAIR, box, write_v2
 
 BROKEN = b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 MODELS = {(CHAIR, f"m{i}"): box(1, 2, 1 + i / 4) for i in range(9)} | {(CHAIR, "nan"): BROKEN}
-RENDER = render.Params(0, 2, 24, 36, 30.0, (0.0, 40.0), (1.0, 1.2), depth=False, normals=False)
+RENDER = render.Params(0, 2, 24, 36, (30.0, 30.0), (0.0, 40.0), (1.0, 1.2), depth=False, normals=False)
 VOXELIZE = voxelize.Params(seed=0, resolution=16, points=300)
 
 

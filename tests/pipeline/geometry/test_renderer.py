@@ -27,7 +27,7 @@ PARAMS = render.Params(
     views=5,
     height=48,
     width=64,
-    fov_deg=30.0,
+    fov_deg=(30.0, 30.0),
     elevation_deg=(-5.0, 50.0),
     distance=(1.0, 1.25),
     depth=False,
@@ -37,7 +37,7 @@ PARAMS = render.Params(
 
 def by_pytorch3d(mesh: Mesh, drawn: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Fragments]:
     """The stage's shader on PyTorch3D's own rasterizer: gray in [0, 1], (V, H, W), and what was rasterized."""
-    cameras, lights = renderer.make_cameras(drawn), renderer.make_lights(renderer.make_cameras(drawn))
+    cameras, lights = renderer.make_cameras(drawn), renderer.make_lights(renderer.make_cameras(drawn), drawn)
     rasterizer = MeshRasterizer(raster_settings=RasterizationSettings(image_size=(height, width)))
     scene = Meshes([torch.tensor(mesh.vertices, dtype=torch.float32)], [torch.tensor(mesh.faces)]).extend(len(drawn))
     own = MeshRendererWithFragments(rasterizer, renderer.GrayscaleShader())

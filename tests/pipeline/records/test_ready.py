@@ -17,7 +17,7 @@ from pipeline.sources.layout import Grid, ModelRef, Views
 from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
 
-VIEWS = render.Params(0, 2, 24, 32, 30.0, (0.0, 40.0), (1.0, 1.2), False, False)
+VIEWS = render.Params(0, 2, 24, 32, (30.0, 30.0), (0.0, 40.0), (1.0, 1.2), False, False)
 GRIDS = voxelize.Params(seed=0, resolution=16, points=500)
 
 

@@ -18,7 +18,7 @@ from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
 
 SIZE = (48, 64)
-PARAMS = render.Params(0, 12, 192, 256, 30.0, (-5.0, 50.0), (1.0, 1.25), False, False)
+PARAMS = render.Params(0, 12, 192, 256, (30.0, 30.0), (-5.0, 50.0), (1.0, 1.25), False, False)
 REAL = os.environ.get("ONEVIEW_PIX3D_ROOT", "")
 real = pytest.mark.skipif(not REAL, reason="ONEVIEW_PIX3D_ROOT names no folder of Pix3D's files")
 

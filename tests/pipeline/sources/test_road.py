@@ -17,7 +17,7 @@ from pipeline.shards.layout import ShardDataset
 from tests.meshes import CHAIR
 from tests.pipeline.sources import trees
 
-RENDER = render.Params(0, 2, 24, 32, 30.0, (0.0, 40.0), (1.0, 1.2), False, False)
+RENDER = render.Params(0, 2, 24, 32, (30.0, 30.0), (0.0, 40.0), (1.0, 1.2), False, False)
 NAMES = ["m0001", "m0022", "other-0003"]
 
 
