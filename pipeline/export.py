@@ -26,8 +26,8 @@ from pipeline.training import checkpoints, weights
 
 
 def main(system: str, out: Path) -> None:
-    if out.suffix != weights.SUFFIX:
-        raise ValueError(f"--out: expected a file ending in {weights.SUFFIX}, got '{out}'")
+    if out.suffix != checkpoints.TRAVELS:
+        raise ValueError(f"--out: expected a file ending in {checkpoints.TRAVELS}, got '{out}'")
     contents = checkpoints.read(checkpoints.CHECKPOINTS / f"{system}.pt")
     if (threshold := tuned_threshold(system)) is not None:
         contents["threshold"] = threshold

@@ -29,10 +29,10 @@ import torch
 import model
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.params import build
-from pipeline.training import weights
 
 FORMAT, VERSION = "oneview-checkpoint", 1
 CHECKPOINTS = Path("data/checkpoints")
+TRAVELS = ".safetensors"  # of files that `weights.py` writes and reads
 
 
 def describe(system: str, module: ModuleType, config: Any) -> dict[str, Any]:
@@ -78,11 +78,17 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: as `load`, or it is another kind of file, or of another version.
     """
-    info = weights.read(path) if path.suffix == weights.SUFFIX else load(path)
+    info = _travelled(path) if path.suffix == TRAVELS else load(path)
     found = (info.get("format"), info.get("version"))
     if found != (FORMAT, VERSION):
         raise ValueError(f"{path}: expected {FORMAT} version {VERSION}, got {found[0]} version {found[1]}")
     return info
+
+
+def _travelled(path: Path) -> dict[str, Any]:
+    from pipeline.training import weights  # and with it a library that no training needs
+
+    return weights.read(path)
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Any, Any, dict[str, Any]]:

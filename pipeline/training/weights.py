@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pipeline.runtime.files import atomic_write
 
-SUFFIX, KEY = ".safetensors", "oneview"
+KEY = "oneview"  # of the metadata
 
 
 def write(path: Path, contents: Mapping[str, Any]) -> None:
