@@ -352,7 +352,7 @@ def test_scores_need_no_library_of_other_stages(project):
     """Both stages run where only torch, lightning, h5py, numpy, pyyaml, joblib and tqdm are."""
     code = """
 import sys
-for name in ("open3d", "trimesh", "pytorch3d", "dvc", "dvclive", "matplotlib", "PIL", "scipy"):
+for name in ("open3d", "trimesh", "pytorch3d", "dvc", "dvclive", "matplotlib", "PIL", "safetensors", "scipy"):
     sys.modules[name] = None  # makes its import fail
 from pathlib import Path
 import torch
