@@ -42,7 +42,9 @@ if __name__ == "__main__":  # before the imports, which take seconds
         argument("--mask", "picture of the photo's size, white on the object; or a folder of them, by name", type=Path),
         argument("--size", "longest side of a shape (default: %(default)s)", type=float, default=1.0),
         argument("--faces", "at most so many faces", type=int, metavar="N"),
-        argument("--all-pieces", "keep pieces beside the largest", action="store_true"),
+        argument(
+            "--all-pieces", "keep pieces beside the largest, as a back that hangs over a seat", action="store_true"
+        ),
         argument("--show", "write what the network saw as well, NAME_seen.png", action="store_true"),
         argument("--preview", "write a picture of the shape as well, NAME_preview.png", action="store_true"),
         argument("--system", "which trained system (default: the first of selected_systems that is trained)"),

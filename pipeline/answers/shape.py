@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GRIDS = (".binvox", ".npz")
 FORMATS = (*formats.MESHES, ".xyz", *GRIDS)
+WHOLE = 0.98  # of the volume, from where on what is left out is crumbs
 FEWEST = 4  # faces of what is closed
 
 
@@ -34,6 +35,7 @@ class Shape:
         probability: (R, R, R) float32 of occupancy in the unit cube, as predicted; None of what predicts none.
         threshold: of the occupancy at the surface.
         factor, shift: from the unit cube to the vertices, `factor * point + shift`.
+        share: of the volume of all pieces that were predicted; 1 where none is left out.
         seen: (V, H, W) uint8, what the network saw of each photo.
         how: in words, by what each was cut out.
     """
@@ -44,6 +46,7 @@ class Shape:
     threshold: float
     factor: float
     shift: np.ndarray
+    share: float
     seen: np.ndarray
     how: tuple[str, ...]
 
@@ -60,9 +63,10 @@ class Shape:
 
     @property
     def told(self) -> str:
-        """How large it is, in words."""
+        """How large it is, in words, and whether that is not nearly all that was predicted."""
         points = len(self.vertices)
-        return f"{points} points" if self.faces is None else f"{points} vertices, {len(self.faces)} faces"
+        size = f"{points} points" if self.faces is None else f"{points} vertices, {len(self.faces)} faces"
+        return f"{size}, the largest piece, {self.share:.0%} of all" if self.share < WHOLE else size
 
     def _grid(self, suffix: str) -> bytes:
         assert self.probability is not None
@@ -124,7 +128,7 @@ def finished(
     Raises:
         ValueError: no cell passes the threshold, or the shape is empty or not finite.
     """
-    field, triangles = prediction.field, None
+    field, triangles, share = prediction.field, None, 1.0
     if field is not None and 0 < (most := field.max()) <= threshold:
         raise ValueError(f"expected cells of occupancy over {threshold}, got at most {most:.3f}; try --threshold")
     if prediction.points is not None:
@@ -135,14 +139,14 @@ def finished(
         raise ValueError("expected a shape, got a prediction that is empty or not finite")
     if triangles is not None:
         if not all_pieces:
-            vertices, triangles = largest_piece(vertices, triangles)
+            vertices, triangles, share = largest_piece(vertices, triangles)
         if field is not None:
             vertices = smoothed(vertices, triangles, 0.5 / len(field))
         if faces is not None:
             vertices, triangles = simplified(vertices, triangles, faces)
     factor, shift = fitting(vertices, size)
     vertices = (factor * vertices.astype(np.float64) + shift).astype(np.float32)
-    return Shape(vertices, triangles, field, threshold, factor, shift, seen, how)
+    return Shape(vertices, triangles, field, threshold, factor, shift, share, seen, how)
 
 
 def check(size: float, faces: int | None) -> None:

@@ -9,10 +9,13 @@ SHRINK, SWELL = 0.5, -0.53  # Taubin's lambda and mu
 Surface = tuple[np.ndarray, np.ndarray]  # vertices (N, 3) and faces (M, 3)
 
 
-def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> Surface:
+def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Of a closed surface the connected piece that encloses most, its faces turned outwards.
 
     Hollows inside of it are pieces too, which nobody sees, and are left out.
+
+    Returns:
+        Its vertices (N, 3) and faces (M, 3), and its share of what all pieces enclose, hollows not counted.
     """
     piece = pieces(len(vertices), faces)
     volumes = np.bincount(piece[faces[:, 0]], volume_shares(vertices, faces), len(vertices))
@@ -20,7 +23,9 @@ def largest_piece(vertices: np.ndarray, faces: np.ndarray) -> Surface:
     faces = faces[piece[faces[:, 0]] == largest]
     used, faces = np.unique(faces, return_inverse=True)
     faces = faces.reshape(-1, 3)
-    return vertices[used], faces if volumes[largest] >= 0 else faces[:, ::-1]
+    outer = np.abs(volumes[volumes * volumes[largest] > 0]).sum()
+    share = float(abs(volumes[largest]) / outer) if outer else 1.0
+    return vertices[used], faces if volumes[largest] >= 0 else faces[:, ::-1], share
 
 
 def pieces(count: int, faces: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ WIDE = 1024  # pixels a side to which a photo is averaged before its object is c
 SURE = 0.85  # of the border in one colour, for what else is there to be taken for the object unasked
 CUT_AT, FRAME = 256, 0.03  # GrabCut's picture, pixels a side, and the share of the shorter one that frames it
 PIECE, LEAST, MOST = 0.1, 0.005, 0.97  # of the largest piece what is kept; of what the frame holds what is an object
-SMALLEST = 9  # pixels of an object
+BRUSH = np.ones((3, 3), np.uint8)
+SMALLEST, BLACK = 9, 12  # pixels of an object, and levels of 256 up to which all of it is black
 CUT_OUTS = "auto", "alpha", "uniform", "grabcut", "rembg"
 HELP = "a plain background, an alpha channel or --mask tells the object"
 LONGEST = 512  # pixels along the object to which larger photos are averaged; about twice a training view
@@ -61,11 +62,14 @@ def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> P
             found, how = cut(rgba, cut_out)
         else:
             found, how = rgba[..., 3] >= 128, f"the mask {mask}"
+        gray = grayscale(rgba)
         if (size := int(found.sum())) < max(SMALLEST, SPECK * found.size):
             raise ValueError(f"expected an object, got {size} of {found.size} pixels by {how}")
+        if gray[found].max() <= BLACK:
+            raise ValueError(f"expected an object with light and shade, got one that is all black, by {how}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {HELP}") from error
-    return Photo(*_reduced(grayscale(rgba), found), how)
+    return Photo(*_reduced(gray, found), how)
 
 
 def _opened(path: Path, longest: int | None = None) -> np.ndarray:
@@ -108,7 +112,8 @@ def by_grabcut(rgb: np.ndarray) -> np.ndarray:
     """Mask (H, W) bool of what differs in colour from a frame along the picture's edge, from (H, W, 3) uint8.
 
     Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004, as OpenCV has it, on a picture of at most CUT_AT pixels a
-    side. Pieces much smaller than the largest are left out.
+    side. Lines thinner than BRUSH, as where a wall meets the floor, and pieces much smaller than the largest are left
+    out.
 
     Raises:
         ValueError: nothing stands out from what is in the frame, or nearly everything, or a scatter of pieces.
@@ -126,7 +131,9 @@ def by_grabcut(rgb: np.ndarray) -> np.ndarray:
     labels = np.zeros(size[::-1], np.uint8)
     cv2.setRNGSeed(0)  # the same photo, the same mask
     cv2.grabCut(small, labels, inside, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_RECT)
-    _, piece, about, _ = cv2.connectedComponentsWithStats(labels & 1, connectivity=8)
+    found = labels & 1
+    found &= cv2.dilate(cv2.morphologyEx(found, cv2.MORPH_OPEN, BRUSH), BRUSH).astype(np.uint8)
+    _, piece, about, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
     areas = about[:, cv2.CC_STAT_AREA] * (np.arange(len(about)) > 0)
     mask = (areas >= max(1, PIECE * areas.max()))[piece]
     share = mask.sum() / (inside[2] * inside[3])

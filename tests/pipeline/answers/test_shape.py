@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_the_grid_lies_where_the_mesh_does(tmp_path: Path) -> None:
         assert stored["threshold"] == 0.5
         cells = stored["translate"] + stored["scale"] * (np.argwhere(FIELD > 0.85) + 0.5) / R
     assert np.allclose(cells, centres, atol=1e-6)
+
+
+def test_what_is_left_out_is_told_where_it_is_no_crumb() -> None:
+    assert shape().share > 0.98 and re.fullmatch(r"\d+ vertices, \d+ faces", shape().told)
+    halves = FIELD.copy()
+    halves[20:30, 3:29, 13:16] = 0.9  # half as large
+    made = finished(Prediction(field=halves), 0.5, SEEN, ("",))
+    assert made.share == pytest.approx(2 / 3, abs=0.03) and made.told.endswith(f"piece, {made.share:.0%} of all")
+    assert finished(Prediction(field=halves), 0.5, SEEN, ("",), all_pieces=True).share == 1
 
 
 def test_names_that_can_not_be(tmp_path: Path) -> None:

@@ -56,10 +56,12 @@ def test_the_largest_piece_is_that_which_encloses_most() -> None:
     vertices, faces = marching_cubes(solid)
     assert trimesh.Trimesh(vertices, faces, process=False).body_count == 4
     for turned in (faces, faces[:, ::-1]):
-        mesh = trimesh.Trimesh(*finish.largest_piece(vertices, turned), process=False)
+        points, triangles, share = finish.largest_piece(vertices, turned)
+        mesh = trimesh.Trimesh(points, triangles, process=False)
         assert mesh.is_watertight and mesh.is_winding_consistent and mesh.body_count == 1
         assert np.allclose(mesh.bounds * 32 + 16, [[2, 2, 2], [14, 14, 14]], atol=0.01)
         assert mesh.volume * 32**3 == pytest.approx(12**3, rel=0.1)
+        assert share == pytest.approx(12**3 / (12**3 + 10 * 10 + 1), abs=0.02)
 
 
 def test_pieces_are_those_of_trimesh() -> None:

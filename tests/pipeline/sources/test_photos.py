@@ -96,6 +96,29 @@ def test_a_table_before_a_white_wall_is_not_the_object(tmp_path: Path) -> None:
     assert np.array_equal(mask, np.pad(np.ones((60, 30), bool), ((30, 10), (35, 35))))
 
 
+def test_the_line_between_wall_and_floor_is_not_the_objects() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.full((180, 240, 3), [200, 190, 170])
+    pixels[110:] = [140, 110, 80]
+    pixels[110:112] = [90, 60, 60]
+    pixels[60:150, 90:150] = [40, 70, 140]
+    noisy = (pixels + rng.normal(0, 6, pixels.shape)).clip(0, 255).astype(np.uint8)
+    assert np.array_equal(photos.by_grabcut(noisy), np.pad(np.ones((90, 60), bool), ((60, 30), (90, 90))))
+
+
+def test_a_black_object_is_refused_as_networks_see_it_on_black(tmp_path: Path) -> None:
+    picture = Image.new("L", (60, 60), "white")
+    picture.paste(5, (20, 20, 40, 40))
+    picture.save(tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match="expected an object with light and shade, got one that is all black, by its u"
+    ):
+        photos.read_photo(tmp_path / "a.png")
+    picture.putpixel((30, 30), 80)
+    picture.save(tmp_path / "a.png")
+    assert photos.read_photo(tmp_path / "a.png").mask.shape == (20, 20)
+
+
 def test_a_large_photo_is_cut_out_alike(tmp_path: Path) -> None:
     large = Image.fromarray(scene()[0]).resize((1800, 1350), Image.Resampling.BICUBIC)
     large.save(tmp_path / "a.jpg", quality=90)
