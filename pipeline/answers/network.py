@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,26 @@ class Network:
             raise ValueError(f"expected photos and a mask for each or none, got {len(photos)} and {len(masks)}")
         pairs = itertools.zip_longest(map(Path, photos), map(Path, masks))
         read = [read_photo(photo, cut_out, mask) for photo, mask in pairs]
-        images = see(read, self.config.image_size)
+        with one_thread():
+            images = see(read, self.config.image_size)
+            prediction = predict(self.model, images)[0]
         seen = (images[0, :, 0].cpu().numpy() * 255).round().astype(np.uint8)
         how = tuple(photo.how for photo in read)
         try:
-            return finished(predict(self.model, images)[0], self.threshold, seen, how, size, faces, all_pieces)
+            return finished(prediction, self.threshold, seen, how, size, faces, all_pieces)
         except ValueError as error:
             raise ValueError(f"{', '.join(map(str, photos))}: {error}") from error
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A photo is too little work to share: on busy cores threads wait for each other, up to 20 times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def load(checkpoint: str | Path | None = None, system: str | None = None, threshold: float | None = None) -> Network:

@@ -86,6 +86,19 @@ def test_three_lines(project: Path) -> None:
     assert np.abs(shape.seen[0] / 255 - expected[0, 0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
 
 
+def test_a_photo_is_answered_by_one_thread(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, before = [], torch.get_num_threads()
+    predict = network.predict
+
+    def counted(model: Any, images: torch.Tensor) -> Any:
+        found.append(torch.get_num_threads())
+        return predict(model, images)
+
+    monkeypatch.setattr(network, "predict", counted)
+    load(system="constant").predict("a.png")
+    assert found == [1] and torch.get_num_threads() == before
+
+
 def test_the_crumb_goes_and_the_size_is_that_asked_for(project: Path) -> None:
     answering = load(system="constant")
     vertices = answering.predict("a.png", size=24).vertices
