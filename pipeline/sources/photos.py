@@ -13,11 +13,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 TOLERANCE = 24  # levels of 256 by which a background may vary in each channel
 SPECK = 1 / 5000  # share of the picture up to which an enclosed patch in the background's colour is the object's
 WIDE = 1024  # pixels a side to which a photo is averaged before its object is cut out
-SURE = 0.85  # of the border in one colour, for what else is there to be taken for the object unasked
+MOSTLY, SURE = 0.6, 0.85  # of the border in the background's colour
 CUT_AT, FRAME = 256, 0.03  # GrabCut's picture, pixels a side, and the share of the shorter one that frames it
 PIECE, LEAST, MOST = 0.1, 0.005, 0.97  # of the largest piece what is kept; of what the frame holds what is an object
 BRUSH = np.ones((3, 3), np.uint8)
 SMALLEST, BLACK = 9, 12  # pixels of an object, and levels of 256 up to which all of it is black
+APPLE = (".heic", ".heif")  # which Pillow reads only with a plug-in
 CUT_OUTS = "auto", "alpha", "uniform", "grabcut", "rembg"
 HELP = "a plain background, an alpha channel or --mask tells the object"
 LONGEST = 512  # pixels along the object to which larger photos are averaged; about twice a training view
@@ -78,7 +79,8 @@ def _opened(path: Path, longest: int | None = None) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"{path}: expected a picture that can be read: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        hint = "; convert it to JPEG" if path.suffix.lower() in APPLE else ""
+        raise ValueError(f"{path}: {error}{hint}") from error
 
 
 def cut(rgba: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
@@ -101,7 +103,7 @@ def cut(rgba: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
         raise ValueError("expected an object, got a picture in one colour")
     if method in ("auto", "uniform"):
         try:
-            return foreground(rgb, SURE if method == "auto" else 0.6), "its uniform background"
+            return foreground(rgb, sure=method == "auto"), "its uniform background"
         except ValueError:
             if method == "uniform":
                 raise
@@ -203,11 +205,12 @@ def object_mask(rgba: np.ndarray) -> np.ndarray:
     return mask
 
 
-def foreground(rgb: np.ndarray, share: float = 0.6) -> np.ndarray:
-    """Mask (H, W) bool of what stands on a uniform background, from (H, W, 3) uint8; `share` of the border shows it.
+def foreground(rgb: np.ndarray, sure: bool = False) -> np.ndarray:
+    """Mask (H, W) bool of what stands on a uniform background, from (H, W, 3) uint8.
 
     Background has the border's median colour, within TOLERANCE, and is connected with the border or larger than a
-    SPECK: what is seen between a chair's legs is background too.
+    SPECK: what is seen between a chair's legs is background too. To be `sure`, it is in all corners or nearly all of
+    the border, as it is not where a table stands before a wall.
 
     Raises:
         ValueError: most of the border has other colours, or nothing but background is found.
@@ -218,6 +221,8 @@ def foreground(rgb: np.ndarray, share: float = 0.6) -> np.ndarray:
     colour = np.median(border, axis=0)
     alike = np.abs(rgb.astype(np.int16) - colour.astype(np.float32)).max(axis=-1) <= TOLERANCE
     uniform = (np.abs(border - colour).max(axis=-1) <= TOLERANCE).mean()
+    corners = alike[0, 0] and alike[0, -1] and alike[-1, 0] and alike[-1, -1]
+    share = SURE if sure and not corners else MOSTLY
     _, regions = cv2.connectedComponents(alike.astype(np.uint8), connectivity=4)
     behind = np.bincount(regions.ravel()) > SPECK * alike.size
     for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):

@@ -96,6 +96,19 @@ def test_a_table_before_a_white_wall_is_not_the_object(tmp_path: Path) -> None:
     assert np.array_equal(mask, np.pad(np.ones((60, 30), bool), ((30, 10), (35, 35))))
 
 
+def test_an_object_may_fill_its_picture_where_the_corners_show_the_background() -> None:
+    ys, xs = np.mgrid[:80, :80] - 39.5
+    disc = np.hypot(ys, xs) < 42  # beyond the middle of every side
+    pixels = np.where(disc[..., None], [60, 90, 160], 250).astype(np.uint8)
+    assert np.array_equal(photos.foreground(pixels, sure=True), disc)
+
+
+def test_a_photo_of_a_telephone_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0 ftypheic")
+    with pytest.raises(ValueError, match="a.HEIC: expected a picture, got .*; convert it to JPEG$"):
+        photos.read_photo(tmp_path / "a.HEIC")
+
+
 def test_the_line_between_wall_and_floor_is_not_the_objects() -> None:
     rng = np.random.default_rng(0)
     pixels = np.full((180, 240, 3), [200, 190, 170])
