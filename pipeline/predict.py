@@ -113,10 +113,11 @@ def plan(photos: Sequence[Path], out: Path, format: str | None, together: bool, 
     suffix = f".{format.lower().removeprefix('.')}" if format else ".glb"
     if suffix not in FORMATS:
         raise ValueError(f"--format: expected one of {', '.join(end[1:] for end in FORMATS)}, got '{format}'")
-    file = out.suffix != "" and not out.is_dir()
-    if file and (several or out.suffix.lower() not in FORMATS):
-        expected = f"a folder for {len(photos)} photos" if several else f"a folder or a name in {', '.join(FORMATS)}"
-        raise ValueError(f"--out: expected {expected}, got '{out}'{'; --together makes one shape' * several}")
+    file = out.suffix.lower() in FORMATS and not out.is_dir()
+    if file and several:
+        raise ValueError(f"--out: expected a folder for {len(photos)} photos, got '{out}'; --together makes one shape")
+    if out.suffix and not (file or several or out.is_dir()):
+        raise ValueError(f"--out: expected a folder or a name in {', '.join(FORMATS)}, got '{out}'")
     if file and format and suffix != out.suffix.lower():
         raise ValueError(f"--format: expected that of '{out}' or none, got '{format}'")
     groups = [(photo,) for photo in photos] if several else [tuple(photos)]

@@ -67,6 +67,8 @@ def test_one_photo_may_go_to_a_folder(project: Path) -> None:
 def test_every_photo_is_an_object_of_its_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("photos", "a.png", "phot*/*.png", "photos/b.png", out="out", format="ply")
     assert files() == ["a-2.ply", "a.ply", "b.ply"]
+    command("photos", out="out.v2", format="ply")
+    assert files("out.v2") == ["a.ply", "b.ply"]
     told = capsys.readouterr().out
     assert "photos/a.PNG: cut out by its alpha channel\nout/a.ply: " in told and "a.png: cut out by its unif" in told
     assert "3/3" in told  # of the bar
