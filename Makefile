@@ -7,6 +7,7 @@
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
 CODE = pipeline model tests benchmarks
+CHECKED = oneview.py $(CODE)
 ROOT = data/embedded
 SHARDS = data/shards
 # A process a core; a file's tests stay together, since they may share what they prepare, and the order is conftest.py's.
@@ -44,7 +45,7 @@ quick: setup ## run all tests but those marked long, for the middle of work: les
 check: setup ## lint, formatting and types
 	@$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
-	$(IN_VENV) mypy $(CODE)
+	$(IN_VENV) mypy $(CHECKED)
 
 bench: setup ## measure everything against its peers; ROOT=/data/ShapeNetCore.v2 for other meshes than the embedded ones
 	@[ $(ROOT) != data/embedded ] || $(IN_VENV) dvc repro --quiet synthesize
@@ -104,5 +105,6 @@ clean: ## remove .venv and caches; data/ stays
 	fi
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
 	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --offline --no-deps --no-build-isolation --editable .
 	.venv/bin/python -c 'import open3d, torch, pytorch3d._C'
 	touch $@

@@ -22,11 +22,16 @@ def summaries() -> dict[str, str]:
     return lines
 
 
+def commands() -> dict[str, str]:
+    """`summaries` of what is no stage."""
+    return {name: line for name, line in summaries().items() if name not in ROAD}
+
+
 def main() -> None:
     parser("pipeline", __doc__).parse_args()
     lines = summaries()
     groups: dict[str, tuple[str, ...]] = {"Stages, in the order of the road (`dvc repro` runs them)": ROAD}
-    groups["Commands"] = tuple(name for name in lines if name not in ROAD)
+    groups["Commands"] = tuple(commands())
     for title, names in groups.items():
         print(f"{title}:", *(f"  {name:<11} {lines[name]}" for name in names), "", sep="\n")
     print("Each is run by `python -m pipeline.NAME`, and says more with --help.")

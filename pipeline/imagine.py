@@ -32,11 +32,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.answers.network import see, trained
+from pipeline.geometry.formats import glb
 from pipeline.geometry.isosurface import marching_cubes
 from pipeline.pages.pictures import gallery
-from pipeline.predict import CHECKPOINTS, look, trained, write
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
+from pipeline.sources.photos import read_photo
+from pipeline.training.checkpoints import CHECKPOINTS
 
 
 @torch.inference_mode()
@@ -57,7 +60,7 @@ def shapes(model: Any, config: Any, between: Sequence[Path] | None, count: int, 
     if between is None:
         return model.sample(count, generator)
     if between:
-        first, second = (model.features(look([photo], config.image_size))[0] for photo in between)
+        first, second = (model.features(see([read_photo(photo)], config.image_size))[0] for photo in between)
     else:
         first, second = torch.randn(2, config.latent, generator=generator).to(device())
     return model.interpolate(first, second, count)
@@ -83,7 +86,8 @@ def save(logits: Tensor, threshold: float, out: Path) -> int:
         most = f"{occupancy.max():.3f}"
         raise ValueError(f"expected cells of occupancy over {threshold}, got at most {most}; try --threshold")
     for name, surface in found.items():
-        write(surface, out / f"{name}.glb")
+        with atomic_write(out / f"{name}.glb") as temporary:
+            temporary.write_bytes(glb(*surface))
     with atomic_write(out / "sheet.png") as temporary:
         gallery(surfaces, [f"{index:03}" for index in range(len(surfaces))]).save(temporary)
     return len(found)

@@ -1,12 +1,17 @@
-"""Command predict: photos of one object in, its shape out.
+"""Command predict: photos in, shapes out.
 
-    python -m pipeline.predict chair.jpg --out mesh.glb
+    python -m pipeline.predict chair.jpg --out chair.glb
+    python -m pipeline.predict photos --out shapes
+    python -m pipeline.predict front.jpg side.jpg --together --out chair.obj
 
-Photos go through the preprocessing that training used (`shards/views.py`): the object is cut out by the alpha channel,
-or against a uniform background; it is cropped, and made grayscale. Several are views of one object, taken together. The
-shape is in the normalised frame of `geometry/meshes.py`: a mesh, or a point cloud where the system predicts points.
+Every photo is an object by itself, unless all are views of one (--together). What is asked of many goes on where one
+fails, says which failed and why, and ends with code 1.
 
-Where nothing is trained yet, the network that comes along answers, from data/weights.
+A photo's object is cut out by --mask, or by its alpha channel, or against a uniform background, or else by GrabCut,
+which guesses; from there it goes through the preprocessing of the training. The shape is its largest piece, smoothed,
+centred, with its longest side 1. GLB is turned to glTF's axes, with the front at +Z; the other formats keep the frame
+of `geometry/meshes.py`, with the front at -Z. Where nothing is trained yet, the network that comes along answers, from
+data/weights.
 """
 
 from __future__ import annotations
@@ -18,131 +23,148 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     run(
         "pipeline.predict",
-        argument("photos", "photos of one object", type=Path, nargs="+", metavar="PHOTO"),
+        argument("photos", "photos, folders of photos, patterns in quotes", type=Path, nargs="+", metavar="PHOTO"),
         argument(
             "--out",
-            "file of a mesh: .glb, .obj, .off, .ply, .stl; of points: .glb, .obj, .ply, .xyz",
+            "file of a shape (.glb, .obj, .off, .ply, .stl; of occupancy .binvox, .npz as well; of points .glb, .obj, "
+            ".ply, .xyz), or a folder for them",
             type=Path,
             required=True,
-            metavar="FILE",
         ),
+        argument("--format", "of shapes in a folder (default: glb)"),
+        argument("--together", "all photos are views of one object", action="store_true"),
+        argument(
+            "--cut-out",
+            "how: auto, alpha, uniform, grabcut, or rembg where that is installed (default: %(default)s)",
+            default="auto",
+            metavar="HOW",
+        ),
+        argument("--mask", "picture of the photo's size, white on the object; or a folder of them, by name", type=Path),
+        argument("--size", "longest side of a shape (default: %(default)s)", type=float, default=1.0),
+        argument("--faces", "at most so many faces", type=int, metavar="N"),
+        argument(
+            "--all-pieces", "keep pieces beside the largest, as a back that hangs over a seat", action="store_true"
+        ),
+        argument("--show", "write what the network saw as well, NAME_seen.png", action="store_true"),
+        argument("--preview", "write a picture of the shape as well, NAME_preview.png", action="store_true"),
         argument("--system", "which trained system (default: the first of selected_systems that is trained)"),
         argument("--checkpoint", "file of a trained system, .pt or .safetensors, instead", type=Path, metavar="FILE"),
         argument("--threshold", "occupancy at the surface, from 0 to 1 (default: as tuned on validation)", type=float),
     )
 
-from collections.abc import Sequence
+import glob
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
+from pipeline.answers.shape import FORMATS, check
+from pipeline.runtime.command import progress
+from pipeline.runtime.files import atomic_write, told
+from pipeline.sources.photos import APPLE, CUT_OUTS
 
-from model import maps
-from pipeline.runtime.files import atomic_write
-from pipeline.runtime.machine import device
-from pipeline.runtime.params import PARAMS_FILE, selected_systems
-from pipeline.scoring.predictions import predict
-from pipeline.scoring.tables import tuned_threshold
-from pipeline.shards.views import prepare
-from pipeline.sources.photos import read_photo
-from pipeline.training.checkpoints import CHECKPOINTS, load_checkpoint
+if TYPE_CHECKING:  # which waits for torch; what is asked for is looked at before
+    from pipeline.answers.network import Network
 
-WEIGHTS = Path(__file__).parents[1] / "data/weights/recall.safetensors"  # of the network that comes along
-MESHES = (".glb", ".obj", ".off", ".ply", ".stl")
-POINTS = (".glb", ".obj", ".ply", ".xyz")  # an STL of points would be empty, an OFF is refused
-Shape = tuple[np.ndarray, np.ndarray | None]  # vertices (N, 3) and faces (M, 3); of a point cloud points and None
+PICTURES = (*APPLE, ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SEEN, PREVIEW = "_seen.png", "_preview.png"  # ends of the names of pictures beside a shape
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A system that is ready to predict from photos alone.
+class Task:
+    """Photos of one object, a mask for each or none, and the file that its shape becomes."""
 
-    Attributes:
-        name: entry of `systems:` that it was trained as.
-        model, config: the network on its device, and its Config.
-        threshold: of the occupancy at the surface.
-    """
+    photos: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    target: Path
 
-    name: str
-    model: Any
-    config: Any
-    threshold: float
+    def beside(self, end: str) -> Path:
+        return self.target.with_name(self.target.stem + end)
 
 
-def where(system: str | None, checkpoint: Path | None) -> Path:
-    """The file of what was asked for, otherwise of the first selected system that is trained, or of what comes along.
+def find(names: Iterable[Path]) -> list[Path]:
+    """The photos that files, folders and patterns name, each once: a folder's pictures in the order of their names.
+
+    Pictures that this command writes are no photos of a folder.
 
     Raises:
-        ValueError: both are asked for.
+        ValueError: a file is not there, or a folder or a pattern has no picture.
     """
-    if checkpoint and system:
-        raise ValueError(f"--checkpoint: expected it or --system, got '{checkpoint}' and '{system}'")
-    if checkpoint or system:
-        return checkpoint or CHECKPOINTS / f"{system}.pt"
-    selected = selected_systems() if PARAMS_FILE.is_file() else {}
-    files = [path for name in selected if (path := CHECKPOINTS / f"{name}.pt").is_file()]
-    return files[0] if files else WEIGHTS
+    found, missing = [], []
+    for name in names:
+        if name.is_dir():
+            files = [file for file in name.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
+            files = [file for file in files if not file.name.endswith((SEEN, PREVIEW))]
+        elif name.is_file() or not glob.has_magic(str(name)):
+            files = [name] * name.is_file()
+        else:
+            files = [file for file in map(Path, glob.glob(str(name), recursive=True)) if file.is_file()]
+        found += sorted(files)
+        missing += [] if files else [str(name)]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: expected photos, found none")
+    return list({file.resolve(): file for file in found}.values())
 
 
-def trained(path: Path, threshold: float | None) -> Trained:
-    """The system in a file.
-
-    Args:
-        threshold: as asked for, or else as metrics tuned it for the file's system, or 0.5 where there is none.
-
-    Raises:
-        ValueError: there is no trained system, it takes more than photos, or the threshold can't be or means nothing.
-    """
-    if threshold is not None and not 0 < threshold <= 1:
-        raise ValueError(f"--threshold: expected a number over 0 and up to 1, got {threshold}")
-    model, config, info = load_checkpoint(path, device())
-    name = info["system"]
-    if needed := maps(config):
-        raise ValueError(f"{path}: expected a system that takes a photo alone, got one with {needed[0]}")
-    if threshold is not None and model.output != "occupancy":
-        raise ValueError(f"--threshold: expected none for {name}, its output is {model.output}, not occupancy")
-    known = [threshold, info.get("threshold"), tuned_threshold(name) if path.parent == CHECKPOINTS else None, 0.5]
-    return Trained(name, model, config, next(level for level in known if level is not None))
-
-
-def look(photos: Sequence[Path], size: tuple[int, int]) -> Tensor:
-    """Photos of one object as a network gets them, (1, V, 1, H, W) float32 on its device; ValueError as `read_photo`.
-
-    Args:
-        photos: V of them, each of whatever size.
-        size: (H, W).
-    """
-    pictures = [read_photo(photo) for photo in photos]
-    views = [prepare(torch.from_numpy(gray.copy()), torch.from_numpy(mask), size) for gray, mask in pictures]
-    return torch.stack(views)[None].to(device())
+def plan(photos: Sequence[Path], out: Path, format: str | None, together: bool, mask: Path | None) -> list[Task]:
+    """What is to be made of which photos; ValueError where `out`, the format or the mask don't fit them."""
+    several = len(photos) > 1 and not together
+    suffix = f".{format.lower().removeprefix('.')}" if format else ".glb"
+    if suffix not in FORMATS:
+        raise ValueError(f"--format: expected one of {', '.join(end[1:] for end in FORMATS)}, got '{format}'")
+    file = out.suffix.lower() in FORMATS and not out.is_dir()
+    if file and several:
+        raise ValueError(f"--out: expected a folder for {len(photos)} photos, got '{out}'; --together makes one shape")
+    if out.suffix and not (file or several or out.is_dir()):
+        raise ValueError(f"--out: expected a folder or a name in {', '.join(FORMATS)}, got '{out}'")
+    if file and format and suffix != out.suffix.lower():
+        raise ValueError(f"--format: expected that of '{out}' or none, got '{format}'")
+    groups = [(photo,) for photo in photos] if several else [tuple(photos)]
+    taken: set[str] = set()
+    tasks = []
+    for group in groups:
+        masks = () if mask is None else tuple(_mask(mask, photo, len(photos)) for photo in group)
+        tasks.append(Task(group, masks, out if file else out / _free(group[0].stem, suffix, taken)))
+    return tasks
 
 
-def reconstruct(model: Any, images: Tensor, threshold: float) -> Shape:
-    """The shape that a system sees in `images` (1, V, 1, H, W); the threshold counts where it predicts occupancy.
-
-    Raises:
-        ValueError: no cell passes the threshold, or the shape is empty or not finite.
-    """
-    prediction = predict(model, images)[0]
-    if prediction.field is not None and 0 < (most := prediction.field.max()) <= threshold:
-        raise ValueError(f"expected cells of occupancy over {threshold}, got at most {most:.3f}; try --threshold")
-    shape = prediction.surface(threshold) if prediction.points is None else (prediction.points, None)
-    if not len(shape[0] if shape[1] is None else shape[1]):
-        raise ValueError("expected a shape, got a prediction that is empty or not finite")
-    return shape
+def _free(stem: str, suffix: str, taken: set[str]) -> str:
+    """A name for a photo's shape, numbered where another has it, be it in capitals, which some disks take alike."""
+    number, name = 1, stem
+    while name.lower() in taken:
+        name = f"{stem}-{(number := number + 1)}"
+    taken.add(name.lower())
+    return name + suffix
 
 
-def write(shape: Shape, path: Path) -> None:
-    """Writes a mesh or a point cloud, in the format that the name's end tells."""
-    import trimesh
+def _mask(mask: Path, photo: Path, count: int) -> Path:
+    """The mask of one of `count` photos."""
+    if not mask.is_dir():
+        if count > 1:
+            raise ValueError(f"--mask: expected a folder of masks for {count} photos, got '{mask}'")
+        found = [mask] if mask.is_file() else []
+    else:
+        found = [file for file in mask.iterdir() if file.stem == photo.stem and file.suffix.lower() in PICTURES]
+    if len(found) != 1:
+        raise ValueError(f"--mask: expected a mask for {photo} at '{mask}', found {len(found)}")
+    return found[0]
 
-    vertices, faces = shape
-    cloud = trimesh.PointCloud(vertices) if faces is None else trimesh.Trimesh(vertices, faces, process=False)
-    with atomic_write(path) as temporary:
-        cloud.export(temporary)
+
+def spare(tasks: Sequence[Task], ends: Sequence[str]) -> None:
+    """ValueError where a picture that is to be written would replace one that is read."""
+    given = {file.resolve() for task in tasks for file in (*task.photos, *task.masks)}
+    for path in (task.beside(end) for task in tasks for end in ends):
+        if path.resolve() in given:
+            raise ValueError(f"--out: expected another place for '{path}', which is one of the photos")
+
+
+def fits(network: Network, tasks: Sequence[Task]) -> None:
+    """ValueError where a network's shapes can't be files of the formats asked for."""
+    for task in tasks:
+        if task.target.suffix.lower() not in network.formats:
+            known = ", ".join(network.formats)
+            raise ValueError(f"--out: expected a file ending in {known} from {network.name}, got '{task.target.name}'")
 
 
 def main(
@@ -151,17 +173,46 @@ def main(
     system: str | None = None,
     threshold: float | None = None,
     checkpoint: Path | None = None,
+    format: str | None = None,
+    together: bool = False,
+    cut_out: str = "auto",
+    mask: Path | None = None,
+    size: float = 1.0,
+    faces: int | None = None,
+    all_pieces: bool = False,
+    show: bool = False,
+    preview: bool = False,
 ) -> None:
-    used = trained(path := where(system, checkpoint), threshold)
-    formats = POINTS if used.model.output == "points" else MESHES
-    if out.suffix not in formats:
-        raise ValueError(f"--out: expected a file ending in {', '.join(formats)} from {used.name}, got '{out}'")
-    images = look(photos, used.config.image_size)
-    try:
-        shape = reconstruct(used.model, images, used.threshold)
-    except ValueError as error:
-        raise ValueError(f"{', '.join(map(str, photos))}: {error}") from error
-    write(shape, out)
-    vertices, faces = shape
-    size = f"{len(vertices)} points" if faces is None else f"{len(vertices)} vertices, {len(faces)} faces"
-    print(f"{out}: {size}, by {used.name} from {path}")
+    check(size, faces)
+    if cut_out not in CUT_OUTS:
+        raise ValueError(f"--cut-out: expected one of {', '.join(CUT_OUTS)}, got '{cut_out}'")
+    tasks = plan(find(photos), out, format, together, mask)
+    ends = [SEEN] * show + [PREVIEW] * preview
+    spare(tasks, ends)
+
+    from pipeline.answers.network import load
+
+    fits(network := load(checkpoint, system, threshold), tasks)
+    failed = []
+    with progress("photos", len(tasks), "photo", shown=len(tasks) > 1) as bar:
+        for task in tasks:
+            try:
+                shape = network.predict(
+                    *task.photos, cut_out=cut_out, masks=task.masks, size=size, faces=faces, all_pieces=all_pieces
+                )
+                shape.save(task.target)
+                for end in ends:
+                    with atomic_write(task.beside(end)) as temporary:
+                        (shape.looks() if end == SEEN else shape.picture()).save(temporary)
+            except (ValueError, OSError) as error:
+                if len(tasks) == 1:
+                    raise
+                failed.append(told(error))
+            else:
+                for photo, how in zip(task.photos, shape.how, strict=True):
+                    bar.write(f"{photo}: cut out by {how}")
+                bar.write(f"{task.target}: {shape.told}, by {network.name} from {network.path}")
+            bar.update()
+    if failed:
+        print(*(f"failed: {reason}" for reason in failed), sep="\n", file=sys.stderr)
+        raise ValueError(f"{len(failed)} of {len(tasks)} photos failed, for the reasons above; the others are in {out}")

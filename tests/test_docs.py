@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import __main__
 from pipeline.runtime import params
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def spans(text: str) -> list[str]:
 def commands(text: str) -> list[Command]:
     """All that is called, word by word: without comments, variables set in front, and what may be left out."""
     lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
-    lines += [span for span in spans(text) if re.match(r"(\w+=\S+ )*(make|dvc|dask|python) ", span)]
+    lines += [span for span in spans(text) if re.match(r"(\w+=\S+ )*(make|dvc|dask|python|oneview) ", span)]
     found = []
     for line in lines:
         words = shlex.split(re.sub(r" \[[^]]*\]", "", line), comments=True)
@@ -79,6 +80,7 @@ def test_every_command_is_one_that_a_test_knows() -> None:
         "sort",
         "head",
         "xdg-open",
+        "oneview",
     }
     assert {command[0] for text in PAGES.values() for command in commands(text)} <= known
 
@@ -97,12 +99,13 @@ def test_help_lists_every_target() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-@pytest.mark.parametrize("arguments", called("python", "-m"))
+@pytest.mark.parametrize("arguments", [*called("python", "-m"), *called("oneview")])
 def test_a_module_takes_the_arguments(
     arguments: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Up to where they are read; nothing runs."""
     name, *rest = arguments
+    name = f"pipeline.{name}" if name in __main__.commands() else name
     if name == "pytest":
         assert rest and all((ROOT / path).exists() for path in rest)
         return
@@ -188,7 +191,7 @@ def there(name: str) -> bool:
     if name.split("/")[0] in TOPS and "/" in name:
         return name == EXAMPLE or any(ROOT.glob(name))
     if name.endswith(".py"):
-        return any(file.endswith(f"/{name}") for file in FILES)
+        return any(file.endswith(f"/{name}") for file in FILES) or (ROOT / name).is_file()
     return not name.endswith((".md", ".yaml", ".cfg", ".toml", ".cff")) or (ROOT / name).is_file()
 
 

@@ -24,6 +24,7 @@ WALLS = {
     "scoring": "geometry runtime shards sources",
     "training": "model runtime scoring shards",
     "pages": "geometry scoring",
+    "answers": "geometry model pages runtime scoring shards sources training",
     "synthesize": "families runtime",
     "catalog": "geometry records runtime sources",
     "render": "catalog geometry records runtime",
@@ -34,8 +35,8 @@ WALLS = {
     "baselines": "layers metrics runtime scoring shards",
     "compare": "runtime scoring sources",
     "report": "metrics model pages runtime scoring shards sources training",
-    "predict": "model runtime scoring shards sources training",
-    "imagine": "geometry pages predict runtime",
+    "predict": "answers runtime sources",
+    "imagine": "answers geometry pages runtime sources training",
     "export": "runtime scoring training",
     "__main__": "runtime",
 }

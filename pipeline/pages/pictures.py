@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from pipeline.geometry.open3d import o3d
 
@@ -101,6 +101,20 @@ def gallery(surfaces: list[Surface], captions: list[str]) -> Image.Image:
         left, top = index % ABREAST * width, index // ABREAST * height
         sheet.paste(shaded(surface, rays, PREDICTED_COLOUR), (left + GAP // 2, top))
         draw.text((left + width / 2, top + CELL[1] + HEADER / 2), caption, INK, font(15), anchor="mm")
+    return sheet
+
+
+def portrait(seen: np.ndarray, surface: Surface) -> Image.Image:
+    """What a network saw, (H, W) uint8, and a surface that is not empty, from the front and, turned by half, behind."""
+    vertices, faces = surface
+    turned = vertices * np.array([-1, 1, -1], vertices.dtype)
+    rays = camera_rays(np.concatenate([vertices, turned]))
+    pictures = [shaded((points, faces), rays, PREDICTED_COLOUR) for points in (vertices, turned)]
+    photo = ImageOps.contain(Image.fromarray(seen), CELL)
+    sheet = Image.new("RGB", (3 * (CELL[0] + GAP), CELL[1] + GAP), "white")
+    sheet.paste(photo, ((CELL[0] + GAP - photo.width) // 2, (CELL[1] + GAP - photo.height) // 2))
+    for place, picture in enumerate(pictures, start=1):
+        sheet.paste(picture, (place * (CELL[0] + GAP) + GAP // 2, GAP // 2))
     return sheet
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pipeline.runtime.files import told
 
 STOPPED = "stopped; run it again to go on from here"
+PROGRAMS: dict[str, str] = {}  # what else than `python -m MODULE` a module is called by
 Argument = tuple[str, dict[str, Any]]
 
 
@@ -80,7 +81,7 @@ def _on_stop(handler: Callable[..., Any]) -> None:
 def parser(module: str, document: str | None, *arguments: Argument) -> argparse.ArgumentParser:
     """The parser of a module: how it is called, what its docstring says, its arguments."""
     made = argparse.ArgumentParser(
-        f"python -m {module}",
+        PROGRAMS.get(module, f"python -m {module}"),
         description=document,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -12,6 +12,7 @@ from pipeline.geometry.meshes import MeshError
 from pipeline.sources.layout import Grid
 
 MAX_SIDE = 1024
+MAX_RUN = 255  # cells, by one byte
 
 
 def read(data: bytes) -> Grid:
@@ -30,6 +31,19 @@ def read(data: bytes) -> Grid:
     affine = np.diag([scale, scale, scale, 1.0])
     affine[:3, 3] = translate + scale / 2
     return Grid(occupancy, affine)
+
+
+def write(occupancy: np.ndarray, translate: np.ndarray, scale: float) -> bytes:
+    """A binvox file of (R, R, R) bool, the cube's corner at `translate` (3,) and its side `scale` long."""
+    cells = np.ascontiguousarray(occupancy.transpose(0, 2, 1)).ravel()
+    starts = np.flatnonzero(np.diff(cells.astype(np.int8), prepend=2))
+    lengths = np.diff(starts, append=len(cells))
+    parts = -(-lengths // MAX_RUN)
+    runs = np.full((parts.sum(), 2), MAX_RUN, np.uint8)
+    runs[:, 0] = np.repeat(cells[starts], parts)
+    runs[np.cumsum(parts) - 1, 1] = lengths - (parts - 1) * MAX_RUN
+    sides, corner = " ".join([str(len(occupancy))] * 3), " ".join(f"{float(value):.9g}" for value in translate)
+    return f"#binvox 1\ndim {sides}\ntranslate {corner}\nscale {scale:.9g}\ndata\n".encode() + runs.tobytes()
 
 
 def _header(data: bytes) -> tuple[int, np.ndarray, float, bytes]:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from model import vaegan3d
 from pipeline import imagine
-from pipeline.predict import look
+from pipeline.answers.network import see
+from pipeline.sources.photos import read_photo
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import CHECKPOINTS
 from tests.constant_system import write_checkpoint
@@ -69,11 +70,11 @@ def test_shapes_are_drawn_by_the_seed(model: vaegan3d.Model) -> None:
 
 def test_a_way_leads_from_photo_to_photo(model: vaegan3d.Model) -> None:
     way = imagine.shapes(model, CONFIG, [Path("wide.png"), Path("tall.png")], 5, 0)
-    ends = [model.predict(look([Path(name)], (16, 16)))[0] for name in ("wide.png", "tall.png")]
+    ends = [model.predict(see([read_photo(Path(name))], (16, 16)))[0] for name in ("wide.png", "tall.png")]
     assert way.shape == (5, 16, 16, 16)
     assert torch.allclose(way[0], ends[0], atol=1e-4) and torch.allclose(way[-1], ends[1], atol=1e-4)
     assert not torch.allclose(way[0], way[-1], atol=1e-2)
-    latents = torch.cat([model.features(look([Path(name)], (16, 16))) for name in ("wide.png", "tall.png")])
+    latents = torch.cat([model.features(see([read_photo(Path(name))], (16, 16))) for name in ("wide.png", "tall.png")])
     assert torch.allclose(way[2], model.decode(latents.mean(dim=0)[None])[0], atol=1e-4)
 
 

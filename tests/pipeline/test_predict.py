@@ -1,185 +1,163 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import trimesh
 from PIL import Image
 
-from model import view2mesh, view2points
-from pipeline import predict, synthesize
-from pipeline.geometry import meshes, renderer
-from pipeline.shards.views import prepare
-from pipeline.sources import photos
-from pipeline.training import checkpoints, weights
+from pipeline import predict
+from pipeline.answers import network
 from tests.constant_system import write_checkpoint
 from tests.photos import photo
 
 
-@pytest.mark.parametrize("synset", ["03001627", "04379243"])
-def test_a_rendered_view_on_white_reaches_the_network_as_in_training(tmp_path: Path, synset: str) -> None:
-    model = synthesize.build(synset, 3, synthesize.Params(0, 4, doubled=1.0, flipped=1.0, opened=0.0))
-    mesh, _ = meshes.normalise(meshes.Mesh(model.vertices, model.faces))
-    drawn = np.array([[150, 20, 3, 30], [240, 5, 3, 30]], np.float32)
-    for view, alpha in zip(*renderer.render(mesh, drawn, 192, 256), strict=True):
-        Image.fromarray(view).save(tmp_path / "a.png")
-        gray, mask = photos.read_photo(tmp_path / "a.png")
-        seen = prepare(torch.from_numpy(gray.copy())[None], torch.from_numpy(mask)[None], (48, 64))
-        trained = prepare(torch.from_numpy(view)[None], torch.from_numpy(alpha)[None], (48, 64))
-        assert (seen - trained).abs().max() < 0.2 and (seen - trained).abs().mean() < 0.002
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A trained system that answers every photo with a box, 8 of 16 cells wide, 4 high and 12 deep."""
+    """A trained system that answers every photo with a box, systems that answer with points, and photos."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
     probabilities = torch.full((16, 16, 16), 0.01)
     probabilities[4:12, 6:10, 2:14] = 0.6
-    write_checkpoint(predict.CHECKPOINTS / "constant.pt", probabilities)
+    write_checkpoint(network.CHECKPOINTS / "constant.pt", probabilities)
+    write_checkpoint(network.CHECKPOINTS / "cloud.pt", torch.rand(30, 3), "points")
     photo(tmp_path / "a.png", (255, 255, 255))
+    (tmp_path / "photos").mkdir()
+    photo(tmp_path / "photos/b.png", (20, 90, 160))
+    photo(tmp_path / "photos/a.PNG", (9, 9, 9, 0), "RGBA")
+    (tmp_path / "photos/notes.txt").write_text("no photo")
+    (tmp_path / "photos/.hidden.png").write_text("no photo")
     return tmp_path
 
 
-def command(out: str, *more: str, system: str = "constant", threshold: float | None = None) -> None:
-    predict.main([Path("a.png"), *map(Path, more)], Path(out), system, threshold)
+def command(*names: str, out: str, **more: Any) -> None:
+    given: dict[str, Any] = {
+        name: Path(value) if name in ("mask", "checkpoint") else value for name, value in more.items()
+    }
+    predict.main([Path(name) for name in names], Path(out), **{"system": "constant"} | given)
 
 
-@pytest.mark.parametrize("suffix", predict.MESHES)
-def test_a_photo_becomes_a_mesh_in_the_normalised_frame(project: Path, suffix: str) -> None:
-    (project / "data/scores/constant").mkdir(parents=True)
-    (project / "data/scores/constant/figures.json").write_text('{"overall": {"threshold": 0.305}}')
-    command(f"out/mesh{suffix}")
-    mesh = trimesh.load_mesh(project / "out" / f"mesh{suffix}")
-    assert mesh.is_watertight
-    # At half of the way from 0.01 to 0.6 the surface lies half-way between cell centres: on the box's cell faces.
-    assert np.allclose(mesh.bounds, np.array([[-4, -2, -6], [4, 2, 6]]) / 16, atol=1e-4)
+def files(folder: str = "out") -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
-def test_nothing_over_the_threshold_is_said(project: Path) -> None:
-    with pytest.raises(ValueError, match="a.png: expected cells of occupancy over 0.9, got at most 0.600"):
-        command("mesh.glb", threshold=0.9)
-    with pytest.raises(ValueError, match="--out: expected a file ending in .glb, .*, got 'mesh.doc'"):
-        command("mesh.doc")
-    assert not list(project.glob("mesh*"))
+def test_one_photo_becomes_one_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("a.png", out="out/mesh.GLB")
+    mesh = trimesh.load_mesh("out/mesh.GLB")
+    assert mesh.is_watertight and mesh.extents == pytest.approx([8 / 12, 4 / 12, 1], abs=0.05)
+    assert files() == ["mesh.GLB"]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "a.png: cut out by its uniform background"
+    path = re.escape(str(network.CHECKPOINTS / "constant.pt"))
+    assert re.fullmatch(rf"out/mesh.GLB: \d+ vertices, \d+ faces, by constant from {path}", second)
 
 
-TINY: dict[str, Any] = {"image_size": (16, 16), "encoder_channels": (4,), "encoder_blocks": 1, "hidden": (8,)}
+def test_one_photo_may_go_to_a_folder(project: Path) -> None:
+    command("a.png", out="out")
+    command("a.png", out="out", format="OBJ")
+    command("a.png", out="out.d/x", format=".stl")
+    assert files() == ["a.glb", "a.obj"] and files("out.d/x") == ["a.stl"]
+    command("a.png", out="out.d")  # which is there
+    assert files("out.d") == ["a.glb", "x"]
 
 
-def write_network(module: Any, config: Any, change: float = 0.0) -> Any:
-    """A checkpoint of a network with random weights, to which `change` is added; returns the network."""
-    torch.manual_seed(0)
-    model = module.Model(config).eval()
-    for parameter in model.parameters():
-        parameter.data += change
-    name = module.__name__.rpartition(".")[2]
-    about = checkpoints.describe(name, module, config)
-    checkpoints.save(predict.CHECKPOINTS / f"{name}.pt", about | {"state": model.state_dict()})
-    return model
+def test_every_photo_is_an_object_of_its_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("photos", "a.png", "phot*/*.png", "photos/b.png", out="out", format="ply")
+    assert files() == ["a-2.ply", "a.ply", "b.ply"]
+    command("photos", out="out.v2", format="ply")
+    assert files("out.v2") == ["a.ply", "b.ply"]
+    told = capsys.readouterr().out
+    assert "photos/a.PNG: cut out by its alpha channel\nout/a.ply: " in told and "a.png: cut out by its unif" in told
+    assert "3/3" in told  # of the bar
 
 
-def seen(*names: str) -> torch.Tensor:
-    """(1, V, 1, 16, 16), each photo by itself through the preprocessing of training."""
-    pictures = [[torch.from_numpy(part.copy())[None] for part in photos.read_photo(Path(name))] for name in names]
-    return torch.stack([prepare(gray, mask, (16, 16)) for gray, mask in pictures], dim=1)
+def test_photos_may_be_views_of_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("photos", "a.png", out="one.glb", together=True, show=True)
+    assert Path("one.glb").is_file() and not Path("out").exists()
+    assert Image.open("one_seen.png").size == (3 * 16, 12)
+    assert capsys.readouterr().out.count("cut out by") == 3
 
 
-def read(path: Path) -> trimesh.PointCloud:
-    (cloud,) = trimesh.load_scene(path).geometry.values()
-    assert isinstance(cloud, trimesh.PointCloud)
-    return cloud
+def test_what_fails_costs_itself(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (50, 50), "white").save("photos/a2.png")
+    Path("photos/c.png").write_text("hello")
+    with pytest.raises(ValueError, match="^2 of 4 photos failed, for the reasons above; the others are in out$"):
+        command("photos", out="out")
+    assert files() == ["a.glb", "b.glb"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("failed: photos/a2.png: expected an object, got a picture in one colour; a plain backgr")
+    assert second == "failed: photos/c.png: expected a picture, got 5 bytes that Pillow can't identify"
+    with pytest.raises(ValueError, match="^photos/a2.png: expected an object, got a picture in one colour; "):
+        command("photos/a2.png", out="out")
 
 
-@pytest.mark.parametrize("suffix", predict.POINTS)
-def test_a_photo_becomes_a_point_cloud(project: Path, suffix: str) -> None:
-    model = write_network(view2points, view2points.Config(**TINY, points=30))
-    command(f"cloud{suffix}", system="view2points")
-    assert np.allclose(read(project / f"cloud{suffix}").vertices, model.predict(seen("a.png"))[0].detach(), atol=1e-6)
+def test_nothing_is_loaded_or_written_where_a_photo_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "load", lambda *_: pytest.fail("it was loaded"))
+    Path("empty").mkdir()
+    missing = r"no.png, empty, none\*.png: expected photos, found none"
+    with pytest.raises(ValueError, match=missing):
+        command("a.png", "no.png", "empty", "none*.png", out="out")
+    for out, more, message in (
+        ("mesh.doc", {}, "--out: expected a folder or a name in .glb, .*, got 'mesh.doc'"),
+        ("mesh.glb", {"format": "obj"}, "--format: expected that of 'mesh.glb' or none, got 'obj'"),
+        ("out", {"format": "doc"}, "--format: expected one of glb, .*, got 'doc'"),
+        ("out", {"cut_out": "magic"}, "--cut-out: expected one of auto, .*, got 'magic'"),
+        ("out", {"size": 0.0}, "--size: expected a number over 0, got 0.0"),
+        ("out", {"faces": 2}, "--faces: expected 4 or more, got 2"),
+        ("out", {"mask": "no.png"}, "--mask: expected a mask for a.png at 'no.png', found 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            command("a.png", out=out, **more)
+    with pytest.raises(ValueError, match="expected a folder for 2 photos, got 'm.glb'; --together makes one shape"):
+        command("photos", out="m.glb")
+    with pytest.raises(ValueError, match="--mask: expected a folder of masks for 2 photos, got 'a.png'"):
+        command("photos", out="out", mask="a.png")
+    assert not Path("out").exists() and not list(Path().glob("m*.*"))
 
 
-@pytest.mark.parametrize("suffix", predict.MESHES)
-def test_a_predicted_mesh_is_written_as_it_is(project: Path, suffix: str) -> None:
-    model = write_network(view2mesh, view2mesh.Config(**TINY, level=1))
-    command(f"mesh{suffix}", system="view2mesh")
-    vertices, faces = (part.detach().numpy() for part in model.predict(seen("a.png"))[0])
-    written = trimesh.load_mesh(project / f"mesh{suffix}", process=False).triangles
-    assert np.allclose(written, vertices[faces], atol=1e-6)
+def test_formats_are_those_of_the_network(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"--out: .* .glb, .obj, .ply, .xyz from constant, got 'cloud.stl'"):
+        command("a.png", out="cloud.stl", system="cloud")
+    with pytest.raises(ValueError, match=r"--out: .* .stl, .binvox, .npz from constant, got 'a.xyz'"):
+        command("a.png", out="out", format="xyz")
+    with pytest.raises(ValueError, match="--threshold: expected none for constant, its output is points"):
+        command("a.png", out="cloud.ply", system="cloud", threshold=0.5)
+    command("a.png", out="out", format="npz")
+    command("a.png", out="out/cloud.xyz", system="cloud")
+    assert files() == ["a.npz", "cloud.xyz"]
 
 
-def test_several_photos_are_views_of_one_object(project: Path) -> None:
-    Image.new("RGB", (40, 10), "blue").save(project / "b.png")
-    model = write_network(view2points, view2points.Config(**TINY, points=30))
-    together, alone = seen("a.png", "b.png"), seen("a.png")
-    assert torch.equal(predict.look([Path("a.png"), Path("b.png")], (16, 16)), together)
-    command("cloud.ply", "b.png", system="view2points")
-    points = read(project / "cloud.ply").vertices
-    assert np.allclose(points, model.predict(together)[0].detach(), atol=1e-6)
-    assert not np.allclose(points, model.predict(alone)[0].detach(), atol=1e-3)
-
-
-def test_what_does_not_fit_the_output_is_refused(project: Path) -> None:
-    write_network(view2points, view2points.Config(**TINY, points=30))
-    with pytest.raises(ValueError, match=r"--out: .* .glb, .obj, .ply, .xyz from view2points, got 'cloud.stl'"):
-        command("cloud.stl", system="view2points")
-    with pytest.raises(ValueError, match="--threshold: expected none for view2points, its output is points"):
-        command("cloud.ply", system="view2points", threshold=0.5)
-    with pytest.raises(ValueError, match="from constant, got 'mesh.xyz'"):
-        command("mesh.xyz")
-
-
-def test_a_prediction_that_is_no_number_is_said(project: Path) -> None:
-    write_network(view2points, view2points.Config(**TINY, points=30), torch.nan)
-    with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
-        command("cloud.ply", system="view2points")
-    write_checkpoint(predict.CHECKPOINTS / "constant.pt", torch.full((16, 16, 16), torch.nan))
-    with pytest.raises(ValueError, match="a.png: expected a shape, got a prediction that is empty or not finite"):
-        command("mesh.ply")
-    assert not list(project.glob("*.ply"))
-
-
-@pytest.mark.parametrize(
-    ("output", "prediction"),
-    [
-        ("points", torch.zeros(1, 0, 3)),
-        ("mesh", [(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))]),
-        ("mesh", [(torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64))]),
-    ],
-)
-def test_an_empty_prediction_is_said(output: str, prediction: Any) -> None:
-    model = SimpleNamespace(output=output, predict=lambda images: prediction)
-    with pytest.raises(ValueError, match="expected a shape, got a prediction that is empty or not finite"):
-        predict.reconstruct(model, torch.zeros(1, 1, 1, 16, 16), 0.5)
-
-
-def test_who_answers(project: Path) -> None:
+def test_masks_are_found_by_name(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        write_checkpoint(predict.CHECKPOINTS / f"{name}.pt", torch.full((16, 16, 16), 0.6))
-    assert predict.where(None, None) == predict.WEIGHTS
-    (project / "params.yaml").write_text("selected_systems: {gone: view2voxel, b: view2voxel, a: view2voxel}")
-    assert predict.where(None, None) == predict.CHECKPOINTS / "b.pt"
-    (project / "params.yaml").write_text("selected_systems: {gone: view2voxel}")
-    assert predict.where(None, None) == predict.WEIGHTS
-    assert predict.where("a", None) == predict.CHECKPOINTS / "a.pt"
-    assert predict.where(None, Path("other.pt")) == Path("other.pt")
-    with pytest.raises(ValueError, match="--checkpoint: expected it or --system, got 'other.pt' and 'a'"):
-        predict.where("a", Path("other.pt"))
+        mask = Image.new("L", (80, 60))
+        mask.paste(255, (20, 20, 40, 40))
+        (project / "masks").mkdir(exist_ok=True)
+        mask.save(f"masks/{name}.png")
+    command("photos", out="out", mask="masks")
+    told = capsys.readouterr().out
+    assert "photos/a.PNG: cut out by the mask masks/a.png\n" in told and "photos/b.png: cut out by the mask mas" in told
+    command("a.png", out="out", mask="masks/a.png")
+    Path("masks/b.png").unlink()
+    with pytest.raises(ValueError, match="--mask: expected a mask for photos/b.png at 'masks', found 0"):
+        command("photos", out="out", mask="masks")
 
 
-def test_a_checkpoint_answers_by_its_own_threshold(project: Path) -> None:
-    """Not by what metrics tuned for a system here that is called alike."""
-    (project / "data/scores/constant").mkdir(parents=True)
-    (project / "data/scores/constant/figures.json").write_text('{"overall": {"threshold": 0.2}}')
-    contents = checkpoints.read(predict.CHECKPOINTS / "constant.pt")
-    weights.write(project / "other.safetensors", contents | {"threshold": 0.45})
-    checkpoints.save(project / "bare.pt", contents)
-    assert predict.trained(project / "other.safetensors", None).threshold == 0.45
-    assert predict.trained(project / "other.safetensors", 0.7).threshold == 0.7
-    assert predict.trained(project / "bare.pt", None).threshold == 0.5
-    assert predict.trained(predict.CHECKPOINTS / "constant.pt", None).threshold == 0.2
-    predict.main([Path("a.png")], Path("mesh.glb"), checkpoint=Path("other.safetensors"))
-    assert trimesh.load_mesh(project / "mesh.glb").is_watertight
+def test_pictures_beside_a_shape_are_no_photos_and_replace_none(project: Path) -> None:
+    command("photos", out="photos", show=True)
+    assert {"a.glb", "a_seen.png", "b.glb", "b_seen.png"} <= {*files("photos")}
+    before = Path("photos/b_seen.png").read_bytes()
+    command("photos", out="photos")
+    assert "b_seen.glb" not in files("photos")
+    with pytest.raises(ValueError, match="--out: expected another place for 'photos/b_seen.png', which is one of the"):
+        command("photos/b.png", "photos/b_seen.png", out="photos", show=True)
+    assert Path("photos/b_seen.png").read_bytes() == before
+
+
+@pytest.mark.long
+def test_a_preview_is_written_where_it_is_asked_for(project: Path) -> None:
+    command("a.png", out="out/chair.glb", preview=True)
+    assert files() == ["chair.glb", "chair_preview.png"]
+    assert Image.open("out/chair_preview.png").width > 600

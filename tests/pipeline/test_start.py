@@ -40,6 +40,8 @@ def imported(script: str, *arguments: str, folder: Path | None = None) -> set[st
         ("pipeline.voxelize", set()),
         ("pipeline.pack", {"h5py"}),
         ("pipeline.geometry.solid", {"open3d", "scipy"}),
+        ("pipeline.predict", set()),
+        ("pipeline.answers.network", {"torch"}),
     ],
 )
 def test_modules_import_what_they_use(module: str, expected: set[str]) -> None:
@@ -61,3 +63,21 @@ def test_stages_that_find_every_record_import_nothing_to_make_one(tmp_path: Path
     assert {path: path.read_bytes() for path in made} == made
     next((tmp_path / records.CACHE / "voxelize").rglob("*.npz")).unlink()
     assert imported(TRAVEL, str(root), CHAIR, folder=tmp_path) == {"h5py", "open3d", "scipy"}
+
+
+PREDICT = """
+from pathlib import Path
+import torch
+from tests.constant_system import write_checkpoint
+from tests.photos import photo
+from pipeline import predict
+write_checkpoint(Path("a.pt"), torch.full((8, 8, 8), 0.6))
+photo(Path("chair.png"), (255, 255, 255))
+predict.main([Path("chair.png")], Path("chair.glb"), checkpoint=Path("a.pt"))
+"""
+
+
+@pytest.mark.long
+def test_a_photo_waits_for_torch_alone(tmp_path: Path) -> None:
+    assert imported(PREDICT, folder=tmp_path) == {"torch"}
+    assert (tmp_path / "chair.glb").is_file()

@@ -64,3 +64,23 @@ def test_refuses_what_is_no_whole_cube(data: bytes) -> None:
 
 def test_the_smallest_whole_cube() -> None:
     assert binvox.read(HEAD + b"\x01\x08").occupancy.tolist() == np.ones((2, 2, 2), bool).tolist()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_what_is_written_is_read_here_and_by_trimesh(share: float) -> None:
+    grid = np.random.default_rng(0).random((32, 32, 32)) < share
+    data = binvox.write(grid, np.array([-0.5, 0.25, 1]), 2.0)
+    found = binvox.read(data)
+    assert np.array_equal(found.occupancy, grid)
+    assert np.allclose(found.affine @ [0.5, 0.5, 0.5, 1], [1.5, 2.25, 3, 1])  # the far corner
+    assert np.array_equal(load_binvox(io.BytesIO(data)).matrix, grid)
+
+
+def test_a_cell_lies_where_it_was_written() -> None:
+    """As Patrick Min's page has it: translate + scale * (index + 0.5) / dim."""
+    grid = np.zeros((4, 4, 4), bool)
+    grid[1, 2, 3] = True
+    head, _, runs = binvox.write(grid, np.array([1, 2, 3]), 8.0).partition(b"data\n")
+    assert head == b"#binvox 1\ndim 4 4 4\ntranslate 1 2 3\nscale 8\n"
+    # x slowest, then z, then y: cell 1 * 16 + 3 * 4 + 2 of 64
+    assert [*runs] == [0, 30, 1, 1, 0, 33]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from tests.photos import photo
 
 def test_alpha_cuts_the_object_out(tmp_path: Path) -> None:
     ring = photo(tmp_path / "a.png", (9, 9, 9, 0), "RGBA")
-    gray, mask = photos.read_photo(tmp_path / "a.png")
-    assert np.array_equal(mask, ring)
+    read = photos.read_photo(tmp_path / "a.png")
+    gray = read.gray
+    assert np.array_equal(read.mask, ring) and read.how == "its alpha channel"
     # ITU-R 601 luma: 0.299 R + 0.587 G + 0.114 B.
     assert np.abs(gray[ring].astype(int) - round(0.299 * 200 + 0.587 * 30 + 0.114 * 30)).max() <= 1
 
@@ -22,7 +25,7 @@ def test_alpha_cuts_the_object_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("background", [(255, 255, 255), (20, 90, 160)])
 def test_uniform_background_is_removed_also_where_it_is_enclosed(tmp_path: Path, background: tuple[int, ...]) -> None:
     ring = photo(tmp_path / "a.png", background)
-    assert np.array_equal(photos.read_photo(tmp_path / "a.png")[1], ring)
+    assert np.array_equal(photos.read_photo(tmp_path / "a.png").mask, ring)
 
 
 def test_a_speck_in_the_backgrounds_colour_is_the_objects(tmp_path: Path) -> None:
@@ -30,7 +33,7 @@ def test_a_speck_in_the_backgrounds_colour_is_the_objects(tmp_path: Path) -> Non
     pixels[20:80, 20:80] = 90
     pixels[50, 50] = 255  # a highlight
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert photos.read_photo(tmp_path / "a.png")[1].all()
+    assert photos.read_photo(tmp_path / "a.png").mask.all()
 
 
 def test_a_noisy_background_is_still_uniform(tmp_path: Path) -> None:
@@ -38,7 +41,7 @@ def test_a_noisy_background_is_still_uniform(tmp_path: Path) -> None:
     pixels = np.asarray(Image.open(tmp_path / "a.png")).astype(int)
     noisy = np.clip(pixels + np.random.default_rng(0).integers(-10, 11, pixels.shape), 0, 255).astype(np.uint8)
     Image.fromarray(noisy).save(tmp_path / "b.png")
-    assert np.array_equal(photos.read_photo(tmp_path / "b.png")[1], ring)
+    assert np.array_equal(photos.read_photo(tmp_path / "b.png").mask, ring)
 
 
 def test_large_photos_are_averaged_not_sampled(tmp_path: Path) -> None:
@@ -46,30 +49,170 @@ def test_large_photos_are_averaged_not_sampled(tmp_path: Path) -> None:
     rgba = np.stack([fine] * 3 + [np.full_like(fine, 255)], axis=-1).astype(np.uint8)
     rgba[:, :100, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "a.png")
-    gray, mask = photos.read_photo(tmp_path / "a.png")
+    read = photos.read_photo(tmp_path / "a.png")
+    gray, mask = read.gray, read.mask
     assert mask.all() and max(gray.shape) <= photos.LONGEST and np.abs(gray.astype(int) - 100).max() <= 1
 
 
 def test_sixteen_bits_are_brought_to_eight(tmp_path: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "a.png")
-    assert np.abs(photos.read_photo(tmp_path / "a.png")[0].astype(int) - 40000 / 257).max() <= 1
+    pixels = np.full((12, 12), 65535, np.uint16)
+    pixels[2:10, 2:10] = 40000
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.abs(photos.read_photo(tmp_path / "a.png").gray.astype(int) - 40000 / 257).max() <= 1
 
 
-def test_a_busy_background_is_kept_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
-    assert photos.read_photo(tmp_path / "a.png")[1].all()
-    assert "warning: expected an object on a uniform background" in capsys.readouterr().err
-    Image.new("RGB", (10, 10), "white").save(tmp_path / "b.png")
-    assert photos.read_photo(tmp_path / "b.png")[1].all()
-    assert "got nothing else" in capsys.readouterr().err
+def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A red ball before stripes of green, blue and both, with noise, (90, 120, 3) uint8; and its mask."""
+    rng = np.random.default_rng(seed)
+    ys, xs = np.mgrid[:90, :120]
+    ball = (ys - 50) ** 2 + (xs - 55) ** 2 < 25**2
+    pixels = np.array([[60, 150, 60], [40, 60, 170], [60, 150, 170]])[(xs + ys) // 7 % 3]
+    pixels[ball] = [200, 60, 40]
+    return (pixels + rng.integers(-12, 13, pixels.shape)).clip(0, 255).astype(np.uint8), ball
+
+
+def test_a_busy_background_is_left_to_grabcut(tmp_path: Path) -> None:
+    pixels, ball = scene()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    read = photos.read_photo(tmp_path / "a.png")
+    assert read.how == "GrabCut, which guesses"
+    found = photos.by_grabcut(pixels)
+    assert (found & ball).sum() / (found | ball).sum() > 0.95
+    assert np.array_equal(found, photos.by_grabcut(pixels))
+    assert np.array_equal(read.mask, found[np.ix_(found.any(1), found.any(0))])
+    with pytest.raises(ValueError, match="a.png: expected an object on a uniform background, got .*; a plain backgr"):
+        photos.read_photo(tmp_path / "a.png", "uniform")
+    with pytest.raises(ValueError, match="a.png: expected an alpha channel that cuts the object out, got a picture op"):
+        photos.read_photo(tmp_path / "a.png", "alpha")
+
+
+def test_a_table_before_a_white_wall_is_not_the_object(tmp_path: Path) -> None:
+    pixels = np.full((100, 100, 3), 250, np.uint8)
+    pixels[75:] = [150, 110, 70]
+    pixels[30:90, 35:65] = [40, 40, 160]
+    assert photos.foreground(pixels)[80].all()
+    mask, how = photos.cut(np.dstack([pixels, np.full((100, 100), 255, np.uint8)]))
+    assert how == "GrabCut, which guesses"
+    assert np.array_equal(mask, np.pad(np.ones((60, 30), bool), ((30, 10), (35, 35))))
+
+
+def test_an_object_may_fill_its_picture_where_the_corners_show_the_background() -> None:
+    ys, xs = np.mgrid[:80, :80] - 39.5
+    disc = np.hypot(ys, xs) < 42  # beyond the middle of every side
+    pixels = np.where(disc[..., None], [60, 90, 160], 250).astype(np.uint8)
+    assert np.array_equal(photos.foreground(pixels, sure=True), disc)
+
+
+def test_a_photo_of_a_telephone_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0 ftypheic")
+    with pytest.raises(ValueError, match="a.HEIC: expected a picture, got .*; convert it to JPEG$"):
+        photos.read_photo(tmp_path / "a.HEIC")
+
+
+def test_the_line_between_wall_and_floor_is_not_the_objects() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.full((180, 240, 3), [200, 190, 170])
+    pixels[110:] = [140, 110, 80]
+    pixels[110:112] = [90, 60, 60]
+    pixels[60:150, 90:150] = [40, 70, 140]
+    noisy = (pixels + rng.normal(0, 6, pixels.shape)).clip(0, 255).astype(np.uint8)
+    assert np.array_equal(photos.by_grabcut(noisy), np.pad(np.ones((90, 60), bool), ((60, 30), (90, 90))))
+
+
+def test_a_black_object_is_refused_as_networks_see_it_on_black(tmp_path: Path) -> None:
+    picture = Image.new("L", (60, 60), "white")
+    picture.paste(5, (20, 20, 40, 40))
+    picture.save(tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match="expected an object with light and shade, got one that is all black, by its u"
+    ):
+        photos.read_photo(tmp_path / "a.png")
+    picture.putpixel((30, 30), 80)
+    picture.save(tmp_path / "a.png")
+    assert photos.read_photo(tmp_path / "a.png").mask.shape == (20, 20)
+
+
+def test_a_large_photo_is_cut_out_alike(tmp_path: Path) -> None:
+    large = Image.fromarray(scene()[0]).resize((1800, 1350), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "a.jpg", quality=90)
+    read = photos.read_photo(tmp_path / "a.jpg")
+    assert max(read.mask.shape) <= photos.LONGEST
+    assert read.mask.mean() == pytest.approx(np.pi / 4, abs=0.04)  # a disc in its square
+    assert read.gray[read.mask].mean() == pytest.approx(0.299 * 200 + 0.587 * 60 + 0.114 * 40, abs=3)
+
+
+NOTHING = {
+    "white": np.full((60, 80, 3), 255, np.uint8),
+    "black": np.zeros((60, 80, 3), np.uint8),
+    "one pixel": np.full((1, 1, 3), 90, np.uint8),
+    "transparent": np.zeros((60, 80, 4), np.uint8),
+    "opaque noise": np.random.default_rng(0).integers(0, 256, (60, 80, 4), np.uint8)
+    | np.array([0, 0, 0, 255], np.uint8),
+    "a speck": np.pad(np.zeros((2, 2, 3), np.uint8), ((30, 30), (40, 40), (0, 0)), constant_values=255),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_shows_nothing_is_refused_with_what_helps(tmp_path: Path, name: str) -> None:
+    Image.fromarray(NOTHING[name]).save(tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match="a.png: expected an object.*, got .*; a plain background, an alpha channel or -"
+    ):
+        photos.read_photo(tmp_path / "a.png")
+
+
+def test_a_mask_is_taken_whatever_the_photo(tmp_path: Path) -> None:
+    pixels, ball = scene()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(255 * ball.astype(np.uint8)).save(tmp_path / "m.png")
+    read = photos.read_photo(tmp_path / "a.png", mask=tmp_path / "m.png")
+    assert np.array_equal(read.mask, ball[26:75, 31:80]) and read.how == f"the mask {tmp_path / 'm.png'}"
+    gray = np.asarray(Image.fromarray(pixels).convert("L"))[26:75, 31:80]
+    assert np.array_equal(read.gray[read.mask], gray[read.mask])
+    Image.new("L", (120, 91)).save(tmp_path / "n.png")
+    with pytest.raises(ValueError, match="n.png: expected a mask of the size of .*a.png, got 120 x 90 and 120 x 91$"):
+        photos.read_photo(tmp_path / "a.png", mask=tmp_path / "n.png")
+    Image.new("L", (120, 90)).save(tmp_path / "n.png")
+    with pytest.raises(ValueError, match="a.png: expected an object, got 0 of 10800 pixels by the mask .*n.png; "):
+        photos.read_photo(tmp_path / "a.png", mask=tmp_path / "n.png")
+    with pytest.raises(ValueError, match="none.png: expected a picture that can be read"):
+        photos.read_photo(tmp_path / "a.png", mask=tmp_path / "none.png")
+
+
+def test_a_large_photo_and_its_mask_are_averaged_together(tmp_path: Path) -> None:
+    pixels = np.full((1500, 2100, 3), 40, np.uint8)
+    mask = np.zeros((1500, 2100), np.uint8)
+    pixels[300:900, 600:1500], mask[300:900, 600:1500] = 200, 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    read = photos.read_photo(tmp_path / "a.jpg", mask=tmp_path / "m.png")
+    assert read.mask.all() and read.mask.shape == (200, 300)
+    assert np.abs(read.gray[1:-1, 1:-1].astype(int) - 200).max() <= 2
+
+
+def test_rembg_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rembg", None)
+    rgba = np.dstack([scene()[0], np.full((90, 120), 255, np.uint8)])
+    with pytest.raises(ValueError, match=r"--cut-out: expected rembg to be installed \(pip install rembg\), got"):
+        photos.cut(rgba, "rembg")
+    fake = SimpleNamespace(remove=lambda image, only_mask: image.convert("L").point(lambda v: 255 * (v > 80)))
+    monkeypatch.setitem(sys.modules, "rembg", fake)
+    mask, how = photos.cut(rgba, "rembg")
+    assert how == "rembg" and np.array_equal(mask, photos.grayscale(rgba) > 80)
+    with pytest.raises(
+        ValueError, match="--cut-out: expected one of auto, alpha, uniform, grabcut, rembg, got 'magic'"
+    ):
+        photos.cut(rgba, "magic")
 
 
 def test_photos_are_turned_as_their_camera_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by a quarter
-    Image.new("RGB", (80, 60), "red").save(tmp_path / "a.jpg", exif=exif)
-    assert photos.read_photo(tmp_path / "a.jpg")[0].shape == (80, 60)
+    picture = Image.new("RGB", (80, 60), "white")
+    picture.paste("red", (10, 25, 70, 35))
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    height, width = photos.read_photo(tmp_path / "a.jpg").gray.shape
+    assert height > 50 and width < 20
 
 
 def test_refuses_what_is_no_picture(tmp_path: Path) -> None:
