@@ -104,7 +104,7 @@ def report(system: str, params: Params, categories: Sequence[str]) -> None:
     rows = [Row(*a, found, text) for a, found, text in zip(shapes, answers, captions, strict=True)]
     results = Results(system, shown, figures, lines, closer(samples[system], samples["nearest_image"], shown[0]))
     sweep = SCORES / system / "thresholds.csv"
-    graphs = charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views))
+    graphs = "".join(charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views)))
     shots = course(system, ShardDataset(SHARDS, categories, "val"))
     with atomic_folder(REPORT / system, "contact_sheet.png", "training.png", "index.html") as temporary:
         contact_sheet(rows).save(temporary / "contact_sheet.png", optimize=True)

@@ -72,6 +72,7 @@ TEMPLATE = """\
   .tile span, small { color: #5b636d; font-size: .9rem; font-weight: 400; }
   .panel { background: white; border: 1px solid #e2e5e9; border-radius: .5rem; padding: 1rem; overflow-x: auto; }
   .panel svg, .panel img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+  .charts { display: flex; flex-wrap: wrap; --line: #eceef1; } .charts svg { flex: 1 1 18rem; }
   .wide { width: min(92vw, 100rem); margin-left: 50%; transform: translateX(-50%); box-sizing: border-box; }
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #eceef1; white-space: nowrap; }
@@ -100,7 +101,7 @@ src="data:image/png;base64,$sheet">
 <p>Green is better than both the nearest image and the mean shape, red is worse than either. Grey is no
 competitor: it is told the truth, and bounds what looking up can reach by IoU.</p>
 <h2>Training</h2>
-<div class="panel">$charts</div>
+<div class="panel charts">$charts</div>
 <p>The first views of four validation models, after so many training samples:</p>
 <div class="panel wide"><img alt="photo, true shape, and what was predicted in the course of the training"
 src="data:image/png;base64,$course">
