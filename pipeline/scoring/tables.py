@@ -19,6 +19,7 @@ METRICS = {
 }  # -1: less is better
 WIDTH = 100  # of a terminal
 COMPETITOR = "nearest_image"  # that a system has to beat
+FEW = 10  # shapes: the interval of fewer is too narrow to say anything by (`statistics.py`)
 TOLD = ("category_mean_shape", "oracle")  # what they are told, nobody else knows: they do not compete
 NOTE = """\
 Means over the scored views with 95 % intervals (bootstrap over shapes); bold: a trained system that is better than all
@@ -73,7 +74,7 @@ def verdict(figures: Sequence[Row], overall: Pairs) -> str:
         found: dict[str, list[str]] = {"beats": [], "unclear": [], "loses": []}
         for system in systems:
             if pair := overall.get((system, COMPETITOR, metric)):
-                found[_outcome(pair, METRICS[metric][1])].append(system)
+                found[_outcome(pair, metric)].append(system)
         words = [
             f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {word}"
             for names, word in zip(found.values(), ("better", "on a par", "worse"), strict=True)
@@ -96,14 +97,45 @@ def verdicts(figures: Sequence[Row], overall: Pairs) -> list[str]:
     return lines
 
 
+def judged(pair: Row, metric: str) -> str:
+    """What a row of pairs.csv says of its first name: `better` or `worse` than the second, `unclear`, or `few`."""
+    if pair["shapes"] < FEW:
+        return "few"
+    if pair["low"] <= 0 <= pair["high"]:
+        return "unclear"
+    return "better" if pair["difference"] * METRICS[metric][1] > 0 else "worse"
+
+
+def told(pair: Row, metric: str, other: str) -> str:
+    """The same in words, with the difference and its interval; `other` is what the second name is called."""
+    outcome, count = judged(pair, metric), int(pair["shapes"])
+    if outcome == "few":
+        return f"{count} model{'s' * (count > 1)}: too few to tell"
+    if outcome == "unclear":
+        return f"can't be told from {other}: {_interval(pair, '+')}"
+    ends = sorted((abs(pair["low"]), abs(pair["high"])))
+    size = {"difference": abs(pair["difference"]), "low": ends[0], "high": ends[1]}
+    return f"{outcome} than {other} by {_interval(size)}"
+
+
+def turned(pair: Row) -> Row:
+    """A row of pairs.csv with its two names the other way round."""
+    names = {"a": pair["b"], "b": pair["a"]}
+    return {**pair, **names, "difference": -pair["difference"], "low": -pair["high"], "high": -pair["low"]}
+
+
+def _interval(pair: Row, sign: str = "") -> str:
+    return f"{pair['difference']:{sign}.3f} [{pair['low']:{sign}.3f}, {pair['high']:{sign}.3f}]"
+
+
 def _judged_by(overall: Pairs) -> tuple[str, str]:
     return ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
 
 
 def _judgement(pair: Row, metric: str) -> str:
-    outcome = _outcome(pair, METRICS[metric][1])
+    outcome = _outcome(pair, metric)
     shown = f"**{outcome}**" if outcome == "beats" else outcome
-    return f"{shown} {pair['difference']:+.3f} [{pair['low']:+.3f}, {pair['high']:+.3f}]"
+    return f"{shown} {_interval(pair, '+')}"
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -121,10 +153,8 @@ def _shown(value: Any) -> Any:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _outcome(pair: Row, sign: int) -> str:
-    if pair["low"] <= 0 <= pair["high"] or pair["shapes"] < 2:  # the interval of one shape has no width
-        return "unclear"
-    return "beats" if pair["difference"] * sign > 0 else "loses"
+def _outcome(pair: Row, metric: str) -> str:
+    return {"better": "beats", "worse": "loses"}.get(judged(pair, metric), "unclear")
 
 
 def _wins(row: Row, metric: str, figures: Sequence[Row]) -> bool:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.pages.charts import Rows, axed, charts, compared, losses, more_views, sampled
+from pipeline.pages.charts import Rows, axed, charts, compared, learning, losses, more_views
 
 ROW = {"samples": "1", "lr": "0.1"}
 SWEEP = [{"threshold": "0.5", "val_iou": "0.2"}]
@@ -74,11 +76,14 @@ def test_systems_are_put_side_by_side_by_what_they_have() -> None:
 def test_ticks_do_not_collide(last: int, least: float) -> None:
     rows = [{"samples": str(x), "a": str(y)} for x, y in ((last / 8, 0.9), (last, least))]
     counts = (1, 2, 3, 4, 5, 10, 12, last // 2 + 13, last + 13)
-    for draw in (
+    drawn: list[Callable[[Axes], None]] = [
         lambda axes: losses(axes, rows),
         lambda axes: more_views(axes, several("iou", counts=counts)),
-        lambda axes: (axes.plot([0, last], [0, 1]), sampled(axes)),
-    ):
+        lambda axes: learning(
+            axes, {"": [ROW | {"val_iou": "0.1"}, {"samples": str(last), "val_iou": "1"}]}, "val_iou"
+        ),
+    ]
+    for draw in drawn:
         figure = axed(draw)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
