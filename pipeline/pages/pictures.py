@@ -111,15 +111,15 @@ def corners(surfaces: Sequence[Surface]) -> np.ndarray:
     return np.concatenate([np.zeros((0, 3)), *(vertices[np.unique(faces)] for vertices, faces in surfaces)])
 
 
-def camera_rays(vertices: np.ndarray) -> np.ndarray:
-    """(H, W, 6) float32 origins and unit directions, SAMPLES^2 a pixel of a cell, which show all `vertices` (N, 3)."""
+def camera_rays(vertices: np.ndarray, samples: int = SAMPLES) -> np.ndarray:
+    """(H, W, 6) float32 origins and unit directions, samples^2 a pixel of a cell, which show all `vertices` (N, 3)."""
     if not len(vertices):
         vertices = np.array([[REACH, 0.0, 0.0]])  # nothing is to be seen, from wherever
     right_up_forward, shape = camera(), np.array([CELL[0] / CELL[1], 1])
     eye = -DISTANCE * max(1.0, np.linalg.norm(vertices, axis=1).max() / REACH) * right_up_forward[2]
     seen = (vertices - eye) @ right_up_forward.T
     half = MARGIN * (np.abs(seen[:, :2]) / seen[:, 2:] / shape).max() * shape
-    width, height = CELL[0] * SAMPLES, CELL[1] * SAMPLES
+    width, height = CELL[0] * samples, CELL[1] * samples
     x = ((np.arange(width) + 0.5) / width * 2 - 1) * half[0]
     y = (1 - (np.arange(height) + 0.5) / height * 2) * half[1]
     directions = unit(np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1) @ right_up_forward)

@@ -54,10 +54,10 @@ def markdown(figures: Sequence[Row], overall: Pairs) -> str:
 
 def summary(figures: Sequence[Row], overall: Pairs) -> str:
     """The scores by which all compare, for a terminal, and in a sentence what they say."""
-    judged_by = _judged_by(overall)
-    lines = [["", *map(_title, (*judged_by, "f_score_1%")), "failures"]]
+    judges = judged_by(overall)
+    lines = [["", *map(_title, (*judges, "f_score_1%")), "failures"]]
     for row in figures:
-        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures) for metric in judged_by]
+        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures) for metric in judges]
         points = "" if math.isnan(row["f_score_1%"]) else f"{row['f_score_1%']:.3f}"
         lines.append([row["name"], *scores, points, f"{row['failures']} of {row['samples']}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -70,7 +70,7 @@ def verdict(figures: Sequence[Row], overall: Pairs) -> str:
     """A sentence: which systems are better than looking up the nearest image; on a par is what can't be told apart."""
     systems = [row["name"] for row in figures if row["kind"] == "system"]
     parts = []
-    for metric in _judged_by(overall):
+    for metric in judged_by(overall):
         found: dict[str, list[str]] = {"beats": [], "unclear": [], "loses": []}
         for system in systems:
             if pair := overall.get((system, COMPETITOR, metric)):
@@ -88,11 +88,11 @@ def verdict(figures: Sequence[Row], overall: Pairs) -> str:
 
 def verdicts(figures: Sequence[Row], overall: Pairs) -> list[str]:
     """A table: whether every system beats retrieval, which is whether the interval of the difference excludes 0."""
-    judged_by = _judged_by(overall)
-    lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judged_by)), _line(*["---"] * 4)]
+    judges = judged_by(overall)
+    lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judges)), _line(*["---"] * 4)]
     for system in (row["name"] for row in figures if row["kind"] == "system"):
         for other in (COMPETITOR, f"{system}_retrieval"):
-            pairs = [(overall.get((system, other, metric)), metric) for metric in judged_by]
+            pairs = [(overall.get((system, other, metric)), metric) for metric in judges]
             lines.append(_line(system, other, *(_judgement(pair, metric) if pair else "" for pair, metric in pairs)))
     return lines
 
@@ -128,7 +128,8 @@ def _interval(pair: Row, sign: str = "") -> str:
     return f"{pair['difference']:{sign}.3f} [{pair['low']:{sign}.3f}, {pair['high']:{sign}.3f}]"
 
 
-def _judged_by(overall: Pairs) -> tuple[str, str]:
+def judged_by(overall: Pairs) -> tuple[str, str]:
+    """The two scores by which all are compared."""
     return ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
 
 
@@ -174,6 +175,8 @@ def _title(metric: str) -> str:
 def _cell(row: Row, metric: str) -> str:
     if math.isnan(row[metric]):
         return ""
+    if row["shapes"] < 2:
+        return f"{row[metric]:.3f}"
     return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
 
 

@@ -256,9 +256,10 @@ def test_the_same_scores_give_the_same_bytes(project):
 def test_what_is_no_longer_selected_is_put_away(project, capsys):
     for name in ("t", "t_retrieval"):
         write(name, truth)
-    for name in ("curves/s.csv", "curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json"):
+    for name in ("curves/s.csv", "curves/t.csv", "views/t.csv", "report/t/training.png", "metrics/t/overall.json"):
         Path("data", name).parent.mkdir(parents=True, exist_ok=True)
         Path("data", name).write_text(name)
+    Path("data/report/index.html").touch()
     Path("data/checkpoints").mkdir()
     Path("data/checkpoints/t.pt").touch()
     for _ in range(2):  # the second time in place of what was put away before
@@ -267,8 +268,9 @@ def test_what_is_no_longer_selected_is_put_away(project, capsys):
         assert sorted(path.name for path in Path("data/scores").iterdir()) == sorted(["s", "s_retrieval", *BASELINES])
         old = {str(path.relative_to("data/old")) for path in Path("data/old").rglob("*") if path.is_file()}
         scores = {f"scores/{name}/samples.csv" for name in ("t", "t_retrieval")}
-        assert old == {"curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json", *scores}
+        assert old == {"curves/t.csv", "views/t.csv", "report/t/training.png", "metrics/t/overall.json", *scores}
         assert Path("data/curves/s.csv").exists() and Path("data/checkpoints/t.pt").exists()
+        assert Path("data/report/index.html").exists()
         for name in ("t", "t_retrieval"):
             write(name, truth)
     compare(["s", "t"])
