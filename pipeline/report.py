@@ -34,7 +34,7 @@ from model import maps
 from pipeline.metrics import VIEWS
 from pipeline.pages import shapes
 from pipeline.pages.charts import charts, compared
-from pipeline.pages.gallery import Answer, Entry
+from pipeline.pages.gallery import Entry, Scene, webp
 from pipeline.pages.page import Training, page
 from pipeline.pages.picks import Key, Pick, Sample, choose, headline, key_of, ranks, spread
 from pipeline.pages.pictures import (
@@ -74,7 +74,6 @@ MOMENTS = 5  # of the training that are shown, the first and the last validation
 FACES, FEWEST = 1500, 100  # of a shape in the page, where there is room, and where there is none
 ROOM = 14e6  # bytes that all shapes in the page may take, at A_FACE each
 A_FACE = 7.5
-QUALITY = 70  # of the pictures in the page, WebP
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,8 @@ def report(names: Sequence[str], params: Params, categories: Sequence[str]) -> N
         with atomic_folder(REPORT / system.name, "contact_sheet.png", "training.png", "index.html") as temporary:
             picture.save(temporary / "contact_sheet.png", optimize=True)
             shots.save(temporary / "training.png", optimize=True)
-    gallery = entries(systems, samples[COMPETITOR], categories, train, params.models)
-    text = page(results, gallery, compared(curves, views), trainings, statuses)
+    shown = gallery(systems, samples[COMPETITOR], categories, train, params.models)
+    text = page(results, shown, compared(curves, views), trainings, statuses)
     with atomic_write(REPORT / "index.html") as path:
         path.write_text(text, encoding="utf-8")
     print(f"report: {REPORT / 'index.html'}, {len(text) / 1e6:.1f} MB", flush=True)
@@ -172,7 +171,7 @@ def sheet(
     return contact_sheet(found)
 
 
-def entries(
+def gallery(
     systems: Sequence[System],
     nearest: dict[Key, Sample],
     categories: Sequence[str],
@@ -180,65 +179,35 @@ def entries(
     models: int,
 ) -> list[Entry]:
     """The gallery: some test models, each in the view that is the first system's median one."""
+    first = systems[0]
     ranked = {system.name: ranks(list(system.samples.values()), system.shown[0]) for system in systems}
     chosen = spread({name: [*rows.values()] for name, rows in ranked.items()}, models)
-    keys = [key_of(ranked[systems[0].name][model].score) for model in chosen]
-    items = items_of(tests(systems[0], categories), [systems[0].samples[key] for key in keys], systems[0].name)
-    answers = looked_up(train, [nearest[key]["answer"] for key in keys])
+    keys = [key_of(ranked[first.name][model].score) for model in chosen]
     data = [tests(system, categories) for system in systems]
+    items = items_of(data[0], [first.samples[key] for key in keys], first.name)
+    retrieved = looked_up(train, [nearest[key]["answer"] for key in keys])
     faces = int(min(FACES, max(FEWEST, ROOM / A_FACE / (len(keys) * (len(systems) + 2)))))
-    found = []
+    entries = []
     with progress("report gallery", len(keys), "model") as bar:
-        for key, item, answer in zip(keys, items, answers, strict=True):
-            predictions = {}
-            for system, test in zip(systems, data, strict=True):
-                raw, batch = batch_of(system, test, item)
-                predictions[system.name] = answered(system, batch)
-            packed = grids(torch.from_numpy(data[0][item]["occupancy"])[None], data[0].resolution)
-            places = {name: rows[key[0], key[1]] for name, rows in ranked.items()}
-            found.append(
-                entry(key, photo(raw), solid(packed.float()), predictions, answer, faces, systems, nearest, places)
-            )
+        for key, item, found in zip(keys, items, retrieved, strict=True):
+            batches_of = [batch_of(system, test, item) for system, test in zip(systems, data, strict=True)]
+            raw, truth = batches_of[0][0], solid(batches_of[0][1]["occupancy"])
+            given = [answered(system, batch) for system, (_, batch) in zip(systems, batches_of, strict=True)]
+            surfaces = [surface_of(p, system.threshold) for p, system in zip(given, systems, strict=True)]
+            rays = camera_rays(corners([truth, found, *surfaces]), samples=2)
+            scene = Scene(shapes.simplified(truth, faces), rays, faces)
+            answers = {
+                system.name: scene.answer(surface, PREDICTED_COLOUR, words(system.samples[key], system.shown), p.points)
+                for system, surface, p in zip(systems, surfaces, given, strict=True)
+            }
+            answers[COMPETITOR] = scene.answer(found, FOUND_COLOUR, words(nearest[key], first.shown))
+            picks = {name: rows[key[0], key[1]] for name, rows in ranked.items()}
+            places = {name: (pick.rank, pick.models, pick.score["failed"] == "1") for name, pick in picks.items()}
+            pictures = webp(Image.fromarray(photo(raw))), webp(shaded(truth, scene.rays, TRUE_COLOUR))
+            model, name = (key[0], key[1]), category(key[0])
+            entries.append(Entry(model, key[2], name, *pictures, shapes.packed(scene.truth), answers, places))
             bar.update()
-    return sorted(found, key=lambda e: (e.category, e.ranks[systems[0].name], e.model))
-
-
-def entry(
-    key: Key,
-    picture: np.ndarray,
-    truth: Surface,
-    predictions: dict[str, Prediction],
-    found: Surface,
-    faces: int,
-    systems: Sequence[System],
-    nearest: dict[Key, Sample],
-    places: dict[str, Pick],
-) -> Entry:
-    """A model of the gallery, all its shapes drawn at one scale."""
-    surfaces = {system.name: surface_of(predictions[system.name], system.threshold) for system in systems}
-    rays = camera_rays(corners([truth, found, *surfaces.values()]), samples=2)
-    true = shapes.simplified(truth, faces)
-    answers = {}
-    for system in systems:
-        cloud = predictions[system.name].points
-        small = shapes.simplified(surfaces[system.name], faces) if cloud is None else shapes.cloud(cloud)
-        drawn = webp(shaded(surfaces[system.name], rays, PREDICTED_COLOUR))
-        answers[system.name] = Answer(drawn, shapes.packed(small, true), words(system.samples[key], system.shown))
-    drawn = webp(shaded(found, rays, FOUND_COLOUR))
-    shown = systems[0].shown
-    answers[COMPETITOR] = Answer(
-        drawn, shapes.packed(shapes.simplified(found, faces), true), words(nearest[key], shown)
-    )
-    return Entry(
-        (key[0], key[1]),
-        key[2],
-        category(key[0]),
-        webp(Image.fromarray(picture)),
-        webp(shaded(truth, rays, TRUE_COLOUR)),
-        shapes.packed(true),
-        answers,
-        {name: (pick.rank, pick.models, pick.score["failed"] == "1") for name, pick in places.items()},
-    )
+    return sorted(entries, key=lambda entry: (entry.category, entry.ranks[first.name], entry.model))
 
 
 def items_of(test: ShardDataset, samples: list[Sample], system: str) -> list[int]:
@@ -302,12 +271,6 @@ def photo(raw: dict[str, Any]) -> np.ndarray:
     return ((picture + 1 - alpha) * 255).round().byte().numpy()
 
 
-def webp(picture: Image.Image) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, "WEBP", quality=QUALITY, method=6)
-    return content.getvalue()
-
-
 def words(row: Sample, shown: Sequence[str]) -> str:
     return "<br>".join(f"{METRICS[score][0]} {float(row[score]):.3f}" for score in shown if row.get(score))
 
@@ -320,7 +283,7 @@ def caption(pick: Pick, system: System, samples: dict[str, dict[Key, Sample]]) -
     own = pick.score
     return (
         category(own["synset"]).replace("_", " "),
-        *(f"{METRICS[score][0]} {float(own[score]):.3f}" for score in system.shown),
+        *(f"{METRICS[score][0].replace('³', '^3')} {float(own[score]):.3f}" for score in system.shown),  # no glyph
         f"nearest image {both(COMPETITOR)}",
         f"mean shape {both('mean_shape')}",
         f"rank {pick.rank} of {pick.models}",

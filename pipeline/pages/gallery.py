@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
+from pipeline.pages.pictures import Surface, shaded
 from pipeline.pages.scores import title
+from pipeline.pages.shapes import Shape, cloud, packed, simplified
+
+QUALITY = 70
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,28 @@ class Answer:
     picture: bytes
     shape: str
     words: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How the shapes of an entry are shown.
+
+    Attributes:
+        truth: the true shape, simplified.
+        rays: of the camera that sees all of them.
+        faces: of a shape, at most.
+    """
+
+    truth: Shape
+    rays: np.ndarray
+    faces: int
+
+    def answer(
+        self, surface: Surface, colour: tuple[float, float, float], words: str, points: np.ndarray | None = None
+    ) -> Answer:
+        """A surface, which stands for `points` where there are any."""
+        small = simplified(surface, self.faces) if points is None else cloud(points)
+        return Answer(webp(shaded(surface, self.rays, colour)), packed(small, self.truth), words)
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,12 @@ def entries(found: Iterable[Entry]) -> Iterable[str]:
             f'data-ranks="{ranks}"><h3>{name}</h3>'
             f'<button type="button" title="Turn them in 3D">{"".join(cells)}</button>{"".join(shapes)}</article>'
         )
+
+
+def webp(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "WEBP", quality=QUALITY, method=6)
+    return content.getvalue()
 
 
 def cell(words: str, picture: bytes, what: str, system: str = "") -> str:

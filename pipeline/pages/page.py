@@ -20,7 +20,6 @@ from pipeline.pages.scores import (
     definitions,
     head,
     title,
-    verdict,
     verdicts,
 )
 from pipeline.scoring.tables import FEW, METRICS
@@ -70,7 +69,7 @@ def page(
     return Template(asset("page.html")).substitute(
         style=asset("page.css"),
         lead=lead,
-        verdicts="".join(verdicts(results)),
+        verdicts="".join(f"<li><b>{html.escape(s)}</b>: {verdicts(results, s)}</li>" for s in results.systems),
         scopes=options(results.scopes),
         head=head(results),
         bodies="\n".join(bodies(results)),
@@ -94,10 +93,11 @@ def training(results: Results, compared: Sequence[str], trainings: dict[str, Tra
     """Curves of all systems, and a part for each."""
     if len(trainings) > 1:
         yield f'<div class="panel charts">{"".join(compared)}</div>'
+        yield '<p class="made">Made by <code>dvc repro report</code>, from <code>data/curves/</code> and '
+        yield "<code>data/views/</code>; bands are 95 % intervals.</p>"
     for system, found in trainings.items():
         name = html.escape(system)
-        words = [verdict(results, "overall", system, metric) for metric in results.judged_by]
-        yield f'<h3 id="system-{name}">{name}</h3><p>{"; ".join(filter(None, words))}</p>'
+        yield f'<h3 id="system-{name}">{name}</h3><p>{verdicts(results, system)}</p>'
         yield f'<div class="panel charts">{"".join(found.charts)}</div>'
         yield "<p>The first views of four validation models, after so many training samples:</p>"
         picture = base64.b64encode(found.course).decode()

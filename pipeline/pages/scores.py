@@ -128,21 +128,24 @@ def title(name: str) -> str:
 
 
 def verdict(results: Results, scope: str, name: str, metric: str, other: str = COMPETITOR) -> str:
-    """How a name compares with another, in a sign and in words; empty where it can't."""
+    """How a name compares with a baseline, or a system with its retrieval, in words; empty where it can't."""
     pair = results.pair(scope, name, other, metric)
     if pair is None:
         return ""
     outcome = judged(pair, metric)
-    words = told(pair, metric, f"the {title(other)}" if other in OTHERS else title(other))
+    called = f"the {title(other)}" if other in OTHERS else "looking up by its own features"
+    words = told(pair, metric, called)
     return f'<span class="{outcome}">{SIGNS[outcome]} {words}</span>'
 
 
-def verdicts(results: Results) -> Iterable[str]:
-    """An item of a list a system: the verdicts over all models."""
-    for system in results.systems:
-        found = {metric: verdict(results, "overall", system, metric) for metric in results.judged_by}
-        words = "; ".join(f"by {METRICS[metric][0]} {text}" for metric, text in found.items() if text)
-        yield f"<li><b>{html.escape(system)}</b>: {words}</li>"
+def verdicts(results: Results, system: str) -> str:
+    """By each of the scores how a system compares with both ways to look up, over all models."""
+    sentences = []
+    for metric in results.judged_by:
+        found = [verdict(results, "overall", system, metric, other) for other in (COMPETITOR, f"{system}_retrieval")]
+        if any(found):
+            sentences.append(f"By {METRICS[metric][0]} {', '.join(filter(None, found))}.")
+    return " ".join(sentences)
 
 
 def shown(results: Results) -> list[str]:

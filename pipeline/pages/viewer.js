@@ -3,7 +3,7 @@
 const STEPS = 2047, FAR = 0.1, NEAR = 0.02; // what is farther than NEAR from the other shape is missing or invented
 const COLOURS = { truth: 0x9eadc2, answer: 0xeda85e, missing: 0x2f6fe0, invented: 0xd23f31 };
 const SIDE = { azimuth: 35, elevation: 25, distance: 2.5 }; // as the pictures
-let pose = { ...SIDE }, shown = null, renderer = null, turning = 0, drawn = 0;
+let pose = { ...SIDE }, shown = null, renderer = null, turning = false, drawn = 0, held = null;
 
 async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -127,7 +127,7 @@ function nearer(factor) {
 
 function byItself(on) {
   turning = on;
-  byId("viewer-turn").setAttribute("aria-pressed", String(Boolean(on)));
+  byId("viewer-turn").setAttribute("aria-pressed", String(on));
   redraw();
 }
 
@@ -204,10 +204,15 @@ byId("viewer-canvas").addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-byId("viewer-canvas").addEventListener("pointermove", (event) => {
-  if (event.buttons) turn(event.movementX * 0.5, event.movementY * 0.5);
+byId("viewer-canvas").addEventListener("pointerdown", (event) => {
+  event.target.setPointerCapture(event.pointerId);
+  held = [event.clientX, event.clientY];
 });
-byId("viewer-canvas").addEventListener("pointerdown", (event) => event.target.setPointerCapture(event.pointerId));
+byId("viewer-canvas").addEventListener("pointermove", (event) => {
+  if (!held || !event.buttons) return;
+  turn((event.clientX - held[0]) * 0.5, (event.clientY - held[1]) * 0.5);
+  held = [event.clientX, event.clientY];
+});
 byId("viewer-canvas").addEventListener(
   "wheel",
   (event) => {

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import csv
 import html
+import io
 import json
 import re
 import shutil
@@ -20,6 +23,7 @@ from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.metrics import Evaluation
 from pipeline.metrics import Params as MetricsParams
 from pipeline.pages import pictures
+from pipeline.pages.scores import GROUPS
 from pipeline.report import Params, looked_up, read_samples, report
 from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
@@ -139,13 +143,16 @@ def test_the_report_is_a_sheet_and_a_page(project: Path) -> None:
         assert word in page.words
     assert "validation IoU by threshold" in page.words and "test IoU by views of a shape" in page.words
     few = "? 1 model: too few to tell"  # all boxes are said to be of one mesh
-    assert f"s: by IoU {few}; by Chamfer {few}" in page.words
+    assert f"s: By IoU {few}, {few}. By Chamfer {few}, {few}." in page.words
     assert " 1 model" in page.words and "[" not in page.words  # of which there are no intervals
     assert "2 of 6 (2 catalog: unreadable)" in page.words and "<expected> a mesh & found none" in page.words
     assert "2 of 4 grids have cells" in page.words and "12.5%" in page.words
     text = Path("data/report/index.html").read_text(encoding="utf-8")
     assert text.count('<article class="entry"') == 4 and text.count('data-name="truth"') == 4
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", re.sub(r"(?s)<script>.*?</script>", "", text))
+    for picture in re.findall(r'base64,([^"]+)" alt="(?:true|answer)', text):
+        cell = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+        assert (np.concatenate([cell[0], cell[-1], cell[:, 0], cell[:, -1]]) > 240).all() and (cell < 200).any()
     assert "Protocol of 3D-R2N2" not in page.words  # it needs a multiple of 32
 
 
@@ -155,7 +162,7 @@ def test_points_have_distances_and_no_threshold(project: Path) -> None:
     scored(ball, "points", curves=POINTS)
     report(["s"], Params(rows=2, models=4), SYNSETS)
     words = shown().words
-    assert "s: by Chamfer ? 1 model" in words and "validation Chamfer distance" in words
+    assert "s: By Chamfer ? 1 model" in words and "validation Chamfer distance" in words
     assert not [word for word in ("Threshold", "Solid grids", "by threshold", "by views") if word in words]
     orange = drawn(2).astype(int)
     assert (orange[..., 0] - orange[..., 2] > 30).mean() > 0.02  # the points, in their colour
@@ -221,6 +228,13 @@ def test_what_is_shown_beside_is_what_was_scored(project: Path) -> None:
         found = mesh_occupancy(*surface, R)
         truth = np.unpackbits(test[item]["occupancy"]).reshape(R, R, R).astype(bool)
         assert (found & truth).sum() / (found | truth).sum() == pytest.approx(float(scores[item]["iou"]), abs=1e-6)
+
+
+def test_all_scores_of_the_metrics_stage_have_a_place(project: Path) -> None:
+    with Path("data/scores/s/metrics.csv").open(newline="") as file:
+        found = {row["score"] for row in csv.DictReader(file)}
+    left_out = {name for name in found if name.startswith(("precision", "recall"))} | {"pix3d_threshold"}
+    assert found - left_out <= {score for _, _, scores in GROUPS for score in scores}
 
 
 def test_params_refuse_none() -> None:

@@ -25,18 +25,23 @@ def results(leaked: int = 0) -> Results:
         for score, sign in zip(SCORES, (1, -1), strict=True):
             pairs[scope, "s", "nearest_image", score] = pair("s", "nearest_image", sign * 0.1, shapes)
             pairs[scope, "nearest_image", "oracle", score] = pair("nearest_image", "oracle", 0.01, shapes)
+    pairs["overall", "s", "s_retrieval", "iou"] = pair("s", "s_retrieval", 0.0, 12)
     lines = {(scope, score): LINE for scope in scopes for score in SCORES}
     return Results(KINDS, dict.fromkeys(KINDS, figures), dict.fromkeys(KINDS, lines), pairs, SCORES)
 
 
 def test_verdicts_are_paired_and_in_words() -> None:
-    (text,) = verdicts(results())
-    assert text.startswith("<li><b>s</b>: by IoU ")
+    text = verdicts(results(), "s")
+    assert text.startswith(
+        'By IoU <span class="better">▲ better than the nearest image by 0.100 [0.080, 0.120]</span>, '
+    )
     assert text.count("▲ better than the nearest image by 0.100 [0.080, 0.120]") == 2
+    assert text.count("≈ can't be told from looking up by its own features: +0.000 [-0.020, +0.020]") == 1
     assert verdict(results(), "chair", "s", "iou") == '<span class="few">? 1 model: too few to tell</span>'
     unclear = '<span class="unclear">≈ can\'t be told from the nearest image: -0.010 [-0.030, +0.010]</span>'
     assert verdict(results(), "overall", "oracle", "iou") == unclear  # the pair the other way round
     assert verdict(results(), "overall", "s_retrieval", "iou") == ""
+    assert verdict(results(), "overall", "s", "iou", "s_retrieval").startswith('<span class="unclear">')
 
 
 def test_a_row_has_no_colour_without_a_sign_and_one_model_no_interval() -> None:
