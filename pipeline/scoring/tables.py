@@ -47,7 +47,7 @@ def markdown(figures: Sequence[Row], overall: Pairs) -> str:
     shown = [metric for metric in METRICS if not all(math.isnan(row[metric]) for row in figures)]
     lines = [_line("name", *map(_title, shown), "failures"), _line(*["---"] * (len(shown) + 2))]
     for row in figures:
-        cells = [f"**{_cell(row, m)}**" if _wins(row, m, figures) else _cell(row, m) for m in shown]
+        cells = [f"**{_cell(row, m)}**" if _wins(row, m, figures, overall) else _cell(row, m) for m in shown]
         lines.append(_line(row["name"], *cells, f"{row['failures']} of {row['samples']}"))
     return "\n".join([*lines, "", NOTE, "", *verdicts(figures, overall), ""])
 
@@ -57,7 +57,7 @@ def summary(figures: Sequence[Row], overall: Pairs) -> str:
     judges = judged_by(overall)
     lines = [["", *map(_title, (*judges, "f_score_1%")), "failures"]]
     for row in figures:
-        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures) for metric in judges]
+        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures, overall) for metric in judges]
         points = "" if math.isnan(row["f_score_1%"]) else f"{row['f_score_1%']:.3f}"
         lines.append([row["name"], *scores, points, f"{row['failures']} of {row['samples']}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -118,6 +118,13 @@ def told(pair: Row, metric: str, other: str) -> str:
     return f"{outcome} than {other} by {_interval(size)}"
 
 
+def pair_of(pairs: Pairs, a: str, b: str, metric: str) -> Row | None:
+    """Of the difference a - b, whichever of them comes first in pairs.csv; None where either lacks the metric."""
+    if (a, b, metric) in pairs:
+        return pairs[a, b, metric]
+    return turned(pairs[b, a, metric]) if (b, a, metric) in pairs else None
+
+
 def turned(pair: Row) -> Row:
     """A row of pairs.csv with its two names the other way round."""
     names = {"a": pair["b"], "b": pair["a"]}
@@ -158,13 +165,13 @@ def _outcome(pair: Row, metric: str) -> str:
     return {"better": "beats", "worse": "loses"}.get(judged(pair, metric), "unclear")
 
 
-def _wins(row: Row, metric: str, figures: Sequence[Row]) -> bool:
+def _wins(row: Row, metric: str, figures: Sequence[Row], overall: Pairs) -> bool:
     """Whether it is a trained system, and better than everything else that competes, by a metric that compares all."""
     if row["kind"] != "system" or (metric == "iou" and not all(math.isnan(other["iou_32"]) for other in figures)):
         return False
-    others = (other[metric] for other in figures if other is not row and other["name"] not in TOLD)
-    sign = METRICS[metric][1]
-    return all(math.isnan(other) or sign * row[metric] > sign * other for other in others)
+    others = [other["name"] for other in figures if other is not row and other["name"] not in TOLD]
+    found = [pair_of(overall, row["name"], other, metric) for other in others]
+    return not math.isnan(row[metric]) and all(judged(pair, metric) == "better" for pair in found if pair)
 
 
 def _title(metric: str) -> str:
