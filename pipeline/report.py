@@ -34,7 +34,7 @@ from model import maps
 from pipeline.metrics import VIEWS
 from pipeline.pages import shapes
 from pipeline.pages.charts import charts, compared
-from pipeline.pages.gallery import Entry, Scene, webp
+from pipeline.pages.gallery import SKY_RAYS, Entry, Scene, webp
 from pipeline.pages.page import Training, page
 from pipeline.pages.picks import Key, Pick, Sample, choose, headline, key_of, ranks, spread
 from pipeline.pages.pictures import (
@@ -203,7 +203,7 @@ def gallery(
             answers[COMPETITOR] = scene.answer(found, FOUND_COLOUR, words(nearest[key], first.shown))
             picks = {name: rows[key[0], key[1]] for name, rows in ranked.items()}
             places = {name: (pick.rank, pick.models, pick.score["failed"] == "1") for name, pick in picks.items()}
-            pictures = webp(Image.fromarray(photo(raw))), webp(shaded(truth, scene.rays, TRUE_COLOUR))
+            pictures = webp(Image.fromarray(photo(raw))), webp(shaded(truth, scene.rays, TRUE_COLOUR, SKY_RAYS))
             model, name = (key[0], key[1]), category(key[0])
             entries.append(Entry(model, key[2], name, *pictures, shapes.packed(scene.truth), answers, places))
             bar.update()

@@ -16,7 +16,7 @@ from pipeline.pages.pictures import Surface, shaded
 from pipeline.pages.scores import title
 from pipeline.pages.shapes import Shape, cloud, packed, simplified
 
-QUALITY = 70
+QUALITY, SKY_RAYS = 70, 4  # of pictures as small as these
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Scene:
     ) -> Answer:
         """A surface, which stands for `points` where there are any."""
         small = simplified(surface, self.faces) if points is None else cloud(points)
-        return Answer(webp(shaded(surface, self.rays, colour)), packed(small, self.truth), words)
+        return Answer(webp(shaded(surface, self.rays, colour, SKY_RAYS)), packed(small, self.truth), words)
 
 
 @dataclass(frozen=True)

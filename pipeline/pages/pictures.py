@@ -135,8 +135,10 @@ def camera() -> np.ndarray:
     return np.stack([right, np.cross(right, forward), forward])
 
 
-def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float]) -> Image.Image:
-    """The surface as the rays see it, in daylight, on white."""
+def shaded(
+    surface: Surface, rays: np.ndarray, colour: tuple[float, float, float], sky_rays: int = SKY_RAYS
+) -> Image.Image:
+    """The surface as the rays see it, in daylight, on white; small pictures need few rays to the sky."""
     vertices, faces = surface
     if not len(faces):
         cell = Image.new("RGB", CELL, "white")
@@ -155,7 +157,7 @@ def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float
     normal = np.where((normal * side).sum(1, keepdims=True) < 0, side, normal)
     point = rays[hit][:, :3] + found["t_hit"][hit, None] * rays[hit][:, 3:]
     sun = unit(np.array([-0.5, 0.9, -0.8]) @ camera())
-    brightness = 0.5 * open_sky(scene, point, normal) + 0.6 * (normal @ sun).clip(0)
+    brightness = 0.5 * open_sky(scene, point, normal, sky_rays) + 0.6 * (normal @ sun).clip(0)
     image = np.ones((*hit.shape, 3))
     image[hit] = (brightness[:, None] * np.array(colour) ** 2.2).clip(0, 1) ** (1 / 2.2)
     return Image.fromarray((image * 255).round().astype(np.uint8)).resize(CELL, Image.Resampling.BOX)
@@ -183,16 +185,16 @@ def vertex_normals(surface: Surface) -> np.ndarray:
     return normals
 
 
-def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: np.ndarray, count: int) -> np.ndarray:
     """(N,) share of the hemisphere over each surface point that nothing near covers, weighted by the cosine."""
     rng = np.random.default_rng(0)
     shares = np.zeros(len(point))
-    for _ in range(SKY_RAYS):
+    for _ in range(count):
         # A random unit vector added to the normal is distributed by the cosine.
         direction = unit(normal + unit(rng.standard_normal(normal.shape)) * 0.999)
         rays = np.concatenate([point + 2e-3 * normal, direction], axis=1).astype(np.float32)
         shares += ~scene.test_occlusions(o3d.core.Tensor(rays), tfar=SKY_REACH).numpy()
-    return shares / SKY_RAYS
+    return shares / count
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
