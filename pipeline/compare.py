@@ -97,7 +97,7 @@ def compare(systems: Sequence[str]) -> None:
 
 def put_away(names: Container[str]) -> None:
     """Moves what is of no selected system, nor of another of the names, to data/old, out of tables, plots and pages."""
-    found = [path for place in PLACES for path in sorted(place.glob("[!.]*"))]
+    found = [path for place in PLACES for path in sorted(place.glob("[!.]*")) if path.name != "index.html"]
     old = [path for path in found if re.sub(r"\.(csv|npz)$", "", path.name) not in names]
     for path in old:
         with atomic_write(OLD / path.relative_to(OLD.parent)) as temporary:

@@ -1,20 +1,22 @@
-"""Stage report: what a trained system makes of test photos, to look at.
+"""Stage report: what all systems make of test photos, to look at.
 
-    python -m pipeline.report r3d
+    python -m pipeline.report
 
-Reads what `metrics` and `baselines` wrote: data/views/<system>.csv, and data/scores/<name>/ of the system, its
-retrieval, nearest_image, mean_shape and oracle; data/curves/<system>.csv, data/snapshots/<system>.npz, the checkpoint
-and the shards. Writes data/report/<system>/: `contact_sheet.png`, of test models the photo, the true shape, the
-reconstruction and what `nearest_image` answers; `training.png`, how the predictions of a few validation models changed;
-and `index.html`, a page that holds it all.
+Reads what `metrics`, `baselines` and `compare` wrote: data/scores/<name>/ of every selected system, its retrieval and
+the baselines, data/comparison/, data/views/<system>.csv; data/curves/<system>.csv, data/snapshots/<system>.npz, the
+checkpoints and the shards. Writes data/report/:
+
+    index.html                  one page with all of it, which needs no other file and no network
+    <system>/contact_sheet.png  of test models photo, true shape, reconstruction and `nearest_image`'s answer
+    <system>/training.png       how the predictions of a few validation models changed
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from pipeline.runtime.command import SYSTEM, run
+    from pipeline.runtime.command import run
 
-    run("pipeline.report", SYSTEM)
+    run("pipeline.report")
 
 import csv
 import io
@@ -30,16 +32,34 @@ from torch import Tensor
 
 from model import maps
 from pipeline.metrics import VIEWS
-from pipeline.pages.charts import charts
-from pipeline.pages.page import OTHERS, Line, Results, page
-from pipeline.pages.pictures import CELL, Row, Surface, contact_sheet, dots, strip
-from pipeline.runtime.files import atomic_folder
+from pipeline.pages import shapes
+from pipeline.pages.charts import charts, compared
+from pipeline.pages.gallery import SKY_RAYS, Entry, Scene, webp
+from pipeline.pages.page import Training, page
+from pipeline.pages.picks import Key, Pick, Sample, choose, headline, key_of, ranks, spread
+from pipeline.pages.pictures import (
+    CELL,
+    FOUND_COLOUR,
+    PREDICTED_COLOUR,
+    TRUE_COLOUR,
+    Row,
+    Surface,
+    camera_rays,
+    contact_sheet,
+    corners,
+    dots,
+    shaded,
+    strip,
+)
+from pipeline.pages.scores import Line, Results
+from pipeline.runtime.command import progress
+from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.runtime.machine import device
-from pipeline.runtime.params import Dataset, load
+from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.scoring.figures import read_figures
 from pipeline.scoring.predictions import Prediction, predict
 from pipeline.scoring.scorer import batches
-from pipeline.scoring.tables import METRICS, SCORES
+from pipeline.scoring.tables import COMPARISON, COMPETITOR, METRICS, SCORES, judged_by
 from pipeline.shards.batches import grids, make_batch, unpack_bits
 from pipeline.shards.layout import SHARDS, ShardDataset
 from pipeline.shards.views import prepare
@@ -51,8 +71,9 @@ from pipeline.training.snapshots import SNAPSHOTS
 
 REPORT = Path("data/report")
 MOMENTS = 5  # of the training that are shown, the first and the last validation among them
-Sample = dict[str, str]  # a row of samples.csv
-Key = tuple[str, ...]  # synset, model id, view
+FACES, FEWEST = 1500, 100  # of a shape in the page, where there is room, and where there is none
+ROOM = 14e6  # bytes that all shapes in the page may take, at A_FACE each
+A_FACE = 7.5
 
 
 @dataclass(frozen=True)
@@ -60,99 +81,133 @@ class Params:
     """Section `report`.
 
     Attributes:
-        rows: of the contact sheet, spread over the categories.
+        rows: of a contact sheet, spread over the categories.
+        models: in the page's gallery, at most, spread over the categories; with 200 the page has about 20 MB.
     """
 
     rows: int
+    models: int
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise ValueError(f"rows: expected at least 1, got {self.rows}")
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
 
 
 @dataclass(frozen=True)
-class Pick:
-    """A sample to show: its row of samples.csv, and its model's rank among those of its category, 1 the best."""
+class System:
+    """A trained system and what is known of it.
 
-    score: Sample
-    rank: int
-    models: int
+    Attributes:
+        samples: rows of its samples.csv.
+        shown: the two scores that are shown; by the first one, models are ranked.
+    """
+
+    name: str
+    network: Any
+    config: Any
+    threshold: float
+    samples: dict[Key, Sample]
+    shown: tuple[str, str]
 
 
-def report(system: str, params: Params, categories: Sequence[str]) -> None:
-    """Writes the contact sheet and the page.
+def report(names: Sequence[str], params: Params, categories: Sequence[str]) -> None:
+    """Writes the contact sheets and the page.
 
     Raises:
-        ValueError: figures, scores, curves, checkpoint or shards are missing, or scores are not of the same samples.
+        ValueError: figures, scores, curves, checkpoints or shards are missing, or scores are not of the same samples.
     """
-    figures, curves, views = read_figures(system), read_csv(CURVES / f"{system}.csv"), VIEWS / f"{system}.csv"
-    samples = {name: read_samples(name) for name in (system, "nearest_image", "mean_shape")}
-    lines = {name: read_lines(name) for name in (system, f"{system}_retrieval", *OTHERS)}
-    network, config, _ = load_checkpoint(CHECKPOINTS / f"{system}.pt", device())
-    test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", *maps(config)))
+    results = read_results(names)
+    samples = {name: read_samples(name) for name in (*names, COMPETITOR, "mean_shape")}
+    first = samples[names[0]]
     for name, found in samples.items():
-        if missing := samples[system].keys() - found.keys():
-            raise ValueError(f"{SCORES / name}: expected the samples of {system}, lacks {'/'.join(min(missing))}")
-    own = list(samples[system].values())
-    shown = headline(own[0], config.resolution == test.resolution)
-    picks = choose(own, params.rows, shown[0])
-    items = items_of(test, [pick.score for pick in picks], system)
-    shapes = reconstructions(network, config, test, items, figures["overall"].get("threshold", 0.5))
+        if missing := first.keys() - found.keys():
+            raise ValueError(f"{SCORES / name}: expected the samples of {names[0]}, lacks {'/'.join(min(missing))}")
+    curves = {name: read_csv(CURVES / f"{name}.csv") for name in names}
+    views = {name: read_csv(VIEWS / f"{name}.csv") for name in names}
+    statuses = [row for name in categories for row in read_statuses(name)]
+    systems = [opened(name, samples[name], results) for name in names]
     train = ShardDataset(SHARDS, categories, "train")
-    answers = looked_up(train, [samples["nearest_image"][key_of(pick.score)]["answer"] for pick in picks])
-    captions = [caption(pick, shown, samples) for pick in picks]
-    rows = [Row(*a, found, text) for a, found, text in zip(shapes, answers, captions, strict=True)]
-    results = Results(system, shown, figures, lines, closer(samples[system], samples["nearest_image"], shown[0]))
-    sweep = SCORES / system / "thresholds.csv"
-    graphs = charts(curves, read_csv(sweep) if sweep.is_file() else [], read_csv(views))
-    shots = course(system, ShardDataset(SHARDS, categories, "val"))
-    with atomic_folder(REPORT / system, "contact_sheet.png", "training.png", "index.html") as temporary:
-        contact_sheet(rows).save(temporary / "contact_sheet.png", optimize=True)
-        shots.save(temporary / "training.png", optimize=True)
-        sheets = [(temporary / name).read_bytes() for name in ("contact_sheet.png", "training.png")]
-        text = page(results, sheets[0], graphs, sheets[1])
-        (temporary / "index.html").write_text(text, encoding="utf-8")
-    print(f"report {system}: {REPORT / system / 'index.html'}", flush=True)
+    trainings = {}
+    for system in systems:
+        sweep = SCORES / system.name / "thresholds.csv"
+        drawn = charts(curves[system.name], read_csv(sweep) if sweep.is_file() else [], views[system.name])
+        shots = course(system.name, ShardDataset(SHARDS, categories, "val"))
+        trainings[system.name] = Training(drawn, webp(shots))
+        picture = sheet(system, samples, tests(system, categories), train, params.rows)
+        with atomic_folder(REPORT / system.name, "contact_sheet.png", "training.png", "index.html") as temporary:
+            picture.save(temporary / "contact_sheet.png", optimize=True)
+            shots.save(temporary / "training.png", optimize=True)
+    shown = gallery(systems, samples[COMPETITOR], categories, train, params.models)
+    text = page(results, shown, compared(curves, views), trainings, statuses)
+    with atomic_write(REPORT / "index.html") as path:
+        path.write_text(text, encoding="utf-8")
+    print(f"report: {REPORT / 'index.html'}, {len(text) / 1e6:.1f} MB", flush=True)
 
 
-def headline(sample: Sample, same_resolution: bool) -> tuple[str, str]:
-    """The two scores that are shown first; by the first one, samples are compared and models ranked.
-
-    Args:
-        sample: any of the system.
-        same_resolution: as the shards, whose grids the baselines have; others are compared at 32^3.
-    """
-    of_grids = "iou" if same_resolution else "iou_32"
-    return (of_grids, "chamfer_unsquared") if of_grids in sample else ("chamfer_unsquared", "f_score_1%")
+def opened(name: str, samples: dict[Key, Sample], results: Results) -> System:
+    network, config, _ = load_checkpoint(CHECKPOINTS / f"{name}.pt", device())
+    threshold = results.figures[name]["overall"].get("threshold", 0.5)
+    return System(name, network, config, threshold, samples, headline(next(iter(samples.values())), results.judged_by))
 
 
-def closer(own: dict[Key, Sample], others: dict[Key, Sample], score: str) -> float:
-    """Share of the samples of which `own` is better than `others`."""
-    sign = METRICS[score][1]
-    return float(np.mean([sign * float(row[score]) > sign * float(others[key][score]) for key, row in own.items()]))
+def tests(system: System, categories: Sequence[str]) -> ShardDataset:
+    """The test split with what the system takes."""
+    return ShardDataset(SHARDS, categories, "test", targets=("occupancy", *maps(system.config)))
 
 
-def choose(samples: list[Sample], count: int, score: str) -> list[Pick]:
-    """Samples that stand for all: of every category as many models, evenly spaced by rank, each in its median view."""
-    picks = []
-    synsets = sorted({sample["synset"] for sample in samples})
-    for index, synset in enumerate(synsets):
-        ranked = ranked_models([sample for sample in samples if sample["synset"] == synset], score)
-        places = (index + 1) * count // len(synsets) - index * count // len(synsets)
-        for place in range(min(places, len(ranked))):
-            rank = (2 * place + 1) * len(ranked) // (2 * min(places, len(ranked)))
-            picks.append(Pick(ranked[rank], rank + 1, len(ranked)))
-    return picks
+def sheet(
+    system: System, samples: dict[str, dict[Key, Sample]], test: ShardDataset, train: ShardDataset, rows: int
+) -> Image.Image:
+    """The contact sheet of a system."""
+    picks = choose(list(system.samples.values()), rows, system.shown[0])
+    items = items_of(test, [pick.score for pick in picks], system.name)
+    answers = looked_up(train, [samples[COMPETITOR][key_of(pick.score)]["answer"] for pick in picks])
+    found = []
+    for item, pick, answer in zip(items, picks, answers, strict=True):
+        raw, batch = batch_of(system, test, item)
+        shape = surface_of(answered(system, batch), system.threshold)
+        found.append(Row(photo(raw), solid(batch["occupancy"]), shape, answer, caption(pick, system, samples)))
+    return contact_sheet(found)
 
 
-def ranked_models(samples: list[Sample], score: str) -> list[Sample]:
-    """The row of the median view (the worse of two) of every model, the best model first."""
-    sign = METRICS[score][1]
-    views: dict[str, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda s: (sign * float(s[score]), s["model_id"], int(s["view"]))):
-        views.setdefault(sample["model_id"], []).append(sample)
-    medians = [rows[(len(rows) - 1) // 2] for rows in views.values()]
-    return sorted(medians, key=lambda s: (-sign * float(s[score]), s["model_id"]))
+def gallery(
+    systems: Sequence[System],
+    nearest: dict[Key, Sample],
+    categories: Sequence[str],
+    train: ShardDataset,
+    models: int,
+) -> list[Entry]:
+    """The gallery: some test models, each in the view that is the first system's median one."""
+    first = systems[0]
+    ranked = {system.name: ranks(list(system.samples.values()), system.shown[0]) for system in systems}
+    chosen = spread({name: [*rows.values()] for name, rows in ranked.items()}, models)
+    keys = [key_of(ranked[first.name][model].score) for model in chosen]
+    data = [tests(system, categories) for system in systems]
+    items = items_of(data[0], [first.samples[key] for key in keys], first.name)
+    retrieved = looked_up(train, [nearest[key]["answer"] for key in keys])
+    faces = int(min(FACES, max(FEWEST, ROOM / A_FACE / (len(keys) * (len(systems) + 2)))))
+    entries = []
+    with progress("report gallery", len(keys), "model") as bar:
+        for key, item, found in zip(keys, items, retrieved, strict=True):
+            batches_of = [batch_of(system, test, item) for system, test in zip(systems, data, strict=True)]
+            raw, truth = batches_of[0][0], solid(batches_of[0][1]["occupancy"])
+            given = [answered(system, batch) for system, (_, batch) in zip(systems, batches_of, strict=True)]
+            surfaces = [surface_of(p, system.threshold) for p, system in zip(given, systems, strict=True)]
+            rays = camera_rays(corners([truth, found, *surfaces]), samples=2)
+            scene = Scene(shapes.simplified(truth, faces), rays, faces)
+            answers = {
+                system.name: scene.answer(surface, PREDICTED_COLOUR, words(system.samples[key], system.shown), p.points)
+                for system, surface, p in zip(systems, surfaces, given, strict=True)
+            }
+            answers[COMPETITOR] = scene.answer(found, FOUND_COLOUR, words(nearest[key], first.shown))
+            picks = {name: rows[key[0], key[1]] for name, rows in ranked.items()}
+            places = {name: (pick.rank, pick.models, pick.score["failed"] == "1") for name, pick in picks.items()}
+            pictures = webp(Image.fromarray(photo(raw))), webp(shaded(truth, scene.rays, TRUE_COLOUR, SKY_RAYS))
+            model, name = (key[0], key[1]), category(key[0])
+            entries.append(Entry(model, key[2], name, *pictures, shapes.packed(scene.truth), answers, places))
+            bar.update()
+    return sorted(entries, key=lambda entry: (entry.category, entry.ranks[first.name], entry.model))
 
 
 def items_of(test: ShardDataset, samples: list[Sample], system: str) -> list[int]:
@@ -164,18 +219,19 @@ def items_of(test: ShardDataset, samples: list[Sample], system: str) -> list[int
     return [first[key] + int(sample["view"]) for key, sample in zip(keys, samples, strict=True)]
 
 
-def reconstructions(
-    network: Any, config: Any, test: ShardDataset, items: Sequence[int], threshold: float
-) -> list[tuple[np.ndarray, Surface, Surface]]:
-    """Photo, true shape and reconstruction of every item."""
-    found = []
-    for raw in batches(test, items, 1):
-        batch = make_batch(raw, config.image_size, test.resolution)
-        prediction = predict(network, batch["images"].to(device()))[0]
-        cloud = prediction.points
-        shape = prediction.surface(threshold) if cloud is None else dots(cloud)
-        found.append((photo(raw), solid(batch["occupancy"]), shape))
-    return found
+def batch_of(system: System, test: ShardDataset, item: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A view as the shards have it, and as the system takes it."""
+    (raw,) = batches(test, [item], 1)
+    return raw, make_batch(raw, system.config.image_size, test.resolution)
+
+
+def answered(system: System, batch: dict[str, Any]) -> Prediction:
+    return predict(system.network, batch["images"].to(device()))[0]
+
+
+def surface_of(prediction: Prediction, threshold: float) -> Surface:
+    """To be drawn; of points a ball for each."""
+    return prediction.surface(threshold) if prediction.points is None else dots(prediction.points)
 
 
 def course(system: str, val: ShardDataset) -> Image.Image:
@@ -190,8 +246,8 @@ def course(system: str, val: ShardDataset) -> Image.Image:
     rows = []
     for index, raw in enumerate(batches(val, items, 1)):
         truth = solid(grids(raw["occupancy"], val.resolution).float())
-        shapes = [shots[moment][1][index] for moment in moments]
-        found = [s.surface(0.5) if s.points is None else dots(s.points) for s in shapes]
+        taken = [shots[moment][1][index] for moment in moments]
+        found = [surface_of(shape, 0.5) for shape in taken]
         rows.append((photo(raw), truth, found))
     return strip(rows, [f"{shots[moment][0]:,}" for moment in moments])
 
@@ -215,18 +271,39 @@ def photo(raw: dict[str, Any]) -> np.ndarray:
     return ((picture + 1 - alpha) * 255).round().byte().numpy()
 
 
-def caption(pick: Pick, shown: Sequence[str], samples: dict[str, dict[Key, Sample]]) -> tuple[str, ...]:
-    def both(row: Sample) -> str:
-        return ", ".join(f"{float(row[score]):.3f}" for score in shown)
+def words(row: Sample, shown: Sequence[str]) -> str:
+    return "<br>".join(f"{METRICS[score][0]} {float(row[score]):.3f}" for score in shown if row.get(score))
 
-    own, key = pick.score, key_of(pick.score)
+
+def caption(pick: Pick, system: System, samples: dict[str, dict[Key, Sample]]) -> tuple[str, ...]:
+    def both(name: str) -> str:
+        row = samples[name][key_of(pick.score)]
+        return ", ".join(f"{float(row[score]):.3f}" for score in system.shown)
+
+    own = pick.score
     return (
         category(own["synset"]).replace("_", " "),
-        *(f"{METRICS[score][0]} {float(own[score]):.3f}" for score in shown),
-        *(f"{name} {both(samples[other][key])}" for other, name in list(OTHERS.items())[:2]),
+        *(f"{METRICS[score][0].replace('³', '^3')} {float(own[score]):.3f}" for score in system.shown),  # no glyph
+        f"nearest image {both(COMPETITOR)}",
+        f"mean shape {both('mean_shape')}",
         f"rank {pick.rank} of {pick.models}",
         f"{own['model_id'][:12]}, view {own['view']}",
     )
+
+
+def read_results(systems: Sequence[str]) -> Results:
+    """What was scored of all, the systems in the order of the comparison."""
+    kinds = {row["name"]: row["kind"] for row in read_csv(COMPARISON / "table.csv")}
+    if missing := [name for name in systems if kinds.get(name) != "system"]:
+        raise ValueError(f"{COMPARISON / 'table.csv'}: expected all selected systems, lacks {missing[0]}")
+    pairs: dict[tuple[str, str, str, str], Any] = {
+        (row["scope"], row["a"], row["b"], row["metric"]): row
+        | {name: float(row[name]) for name in ("difference", "low", "high", "won", "shapes")}
+        for row in read_csv(COMPARISON / "pairs.csv")
+    }
+    overall = {(a, b, metric): row for (scope, a, b, metric), row in pairs.items() if scope == "overall"}
+    figures = {name: read_figures(name) for name in kinds}
+    return Results(kinds, figures, {name: read_lines(name) for name in kinds}, pairs, judged_by(overall))
 
 
 def read_samples(name: str) -> dict[Key, Sample]:
@@ -240,17 +317,19 @@ def read_lines(name: str) -> dict[tuple[str, str], Line]:
     return {(row["scope"], row["score"]): {key: float(row[key]) for key in numbers} for row in rows}
 
 
+def read_statuses(name: str) -> list[dict[str, str]]:
+    """What became of every model of a category, as dataset.categories names it."""
+    return [row | {"category": category(row["synset"] or name)} for row in read_csv(SHARDS / name / "status.csv")]
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a table; ValueError where there is none."""
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
+    rows = list(csv.DictReader(io.StringIO(text)))
     if not rows:
         raise ValueError(f"{path}: expected a table with rows, found none")
     return rows
 
 
-def key_of(sample: Sample) -> Key:
-    return sample["synset"], sample["model_id"], sample["view"]
-
-
-def main(system: str) -> None:
-    report(system, load("report", Params), load("dataset", Dataset).categories)
+def main() -> None:
+    report(list(selected_systems()), load("report", Params), load("dataset", Dataset).categories)

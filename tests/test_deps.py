@@ -53,7 +53,7 @@ COSTLY: dict[str, set[str]] = {
 def test_deps_are_the_imports(name: str) -> None:
     stage = stages()[name].get("do", stages()[name])
     module = stage["cmd"].split()[2]
-    code = [dep for dep in stage["deps"] if dep.startswith(("pipeline/", "model/"))]
+    code = [dep for dep in stage["deps"] if dep.startswith(("pipeline/", "model"))]
     network = {"model/${item}.py"} & set(code)
     expected = imports(module.replace(".", "/") + ".py")
     if network:  # what any system imports

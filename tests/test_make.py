@@ -15,7 +15,7 @@ PYTHON = '#!/bin/sh\necho "$*" >> calls\n'
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Set up long ago, with the results of two systems."""
+    """Set up long ago, with results."""
     for name in ("Makefile", "requirements.lock", "setup.cfg"):
         shutil.copy(ROOT / name, tmp_path)
     for name, text in {
@@ -23,8 +23,6 @@ def project(tmp_path: Path) -> Path:
         ".venv/ready": "",
         ".dvc/config": "",
         "data/comparison/summary.txt": "a table\n\na sentence\n",
-        "data/report/a/index.html": "",
-        "data/report/b/index.html": "",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -44,8 +42,8 @@ def test_demo_ends_with_the_table_the_verdict_and_the_page(project: Path) -> Non
     (project / ".git").mkdir()
     lines, calls = demo(project)
     assert calls == ["-m dvc repro"]
-    where = "The page with everything on it: data/report"
-    assert lines == ["", "a table", "", "a sentence", "", f"{where}/a/index.html", f"{where}/b/index.html"]
+    where = "The page with everything on it: data/report/index.html"
+    assert lines == ["", "a table", "", "a sentence", "", where]
 
 
 def test_without_git_dvc_is_told_to_do_without(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pipeline.geometry.open3d import o3d
 
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE = 35.0, 25.0, 2.5  # where shapes are looked at from: front, right, above
-MARGIN = 1.15  # around the true shape; what is reconstructed far outside of it is cut off
+REACH = 0.9  # how far from the origin a shape of the unit cube lies; the camera steps back from what goes beyond
+MARGIN = 1.15  # around all shapes of a row
 SAMPLES = 3  # rays per pixel and axis
 SKY_RAYS, SKY_REACH = 12, 0.4  # rays per ray that look for shade, and how far off what throws it may be
 DOT = 0.015  # radius of a point of a cloud
@@ -37,7 +39,7 @@ class Row:
 
 
 def contact_sheet(rows: list[Row]) -> Image.Image:
-    """COLUMNS of every row, all shapes from one camera and in one light.
+    """COLUMNS of every row, all shapes of it whole, at one scale, from one side and in one light.
 
     More rows than TALL are set in two columns, the first half on the left.
     """
@@ -59,8 +61,8 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
 
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, left: int, top: int) -> None:
-    rays = camera_rays(row.truth[0])
     coloured = (row.truth, TRUE_COLOUR), (row.prediction, PREDICTED_COLOUR), (row.found, FOUND_COLOUR)
+    rays = camera_rays(corners([surface for surface, _ in coloured]))
     pictures = [shaded(surface, rays, colour) for surface, colour in coloured]
     for place, picture in enumerate([Image.fromarray(row.photo), *pictures]):
         sheet.paste(picture, (left + CAPTION + GAP + place * (CELL[0] + GAP), top + GAP // 2))
@@ -81,7 +83,7 @@ def strip(rows: list[tuple[np.ndarray, Surface, list[Surface]]], titles: list[st
     for place, title in enumerate([*COLUMNS[:2], *titles]):
         draw.text(((place + 0.5) * width, HEADER / 2), title, INK, font(17), anchor="mm")
     for line, (photo, truth, predictions) in enumerate(rows):
-        rays, top = camera_rays(truth[0]), HEADER + line * height
+        rays, top = camera_rays(corners([truth, *predictions])), HEADER + line * height
         draw.line((GAP // 2, top, sheet.width - GAP // 2, top), LINE)
         coloured = [(truth, TRUE_COLOUR), *((prediction, PREDICTED_COLOUR) for prediction in predictions)]
         pictures = [Image.fromarray(photo), *(shaded(surface, rays, colour) for surface, colour in coloured)]
@@ -92,7 +94,7 @@ def strip(rows: list[tuple[np.ndarray, Surface, list[Surface]]], titles: list[st
 
 def gallery(surfaces: list[Surface], captions: list[str]) -> Image.Image:
     """Surfaces, not all of them empty, in rows of ABREAST at one scale, each with its caption below."""
-    rays = camera_rays(np.concatenate([vertices for vertices, _ in surfaces]))
+    rays = camera_rays(corners(surfaces))
     width, height = CELL[0] + GAP, CELL[1] + HEADER
     rows = -(-len(surfaces) // ABREAST)
     sheet = Image.new("RGB", (min(len(surfaces), ABREAST) * width, rows * height), "white")
@@ -118,13 +120,20 @@ def portrait(seen: np.ndarray, surface: Surface) -> Image.Image:
     return sheet
 
 
-def camera_rays(vertices: np.ndarray) -> np.ndarray:
-    """(H, W, 6) float32 origins and unit directions, SAMPLES^2 a pixel of a cell, which show all `vertices` (N, 3)."""
+def corners(surfaces: Sequence[Surface]) -> np.ndarray:
+    """(N, 3) the vertices of all faces of the surfaces, which may be empty."""
+    return np.concatenate([np.zeros((0, 3)), *(vertices[np.unique(faces)] for vertices, faces in surfaces)])
+
+
+def camera_rays(vertices: np.ndarray, samples: int = SAMPLES) -> np.ndarray:
+    """(H, W, 6) float32 origins and unit directions, samples^2 a pixel of a cell, which show all `vertices` (N, 3)."""
+    if not len(vertices):
+        vertices = np.array([[REACH, 0.0, 0.0]])  # nothing is to be seen, from wherever
     right_up_forward, shape = camera(), np.array([CELL[0] / CELL[1], 1])
-    eye = -DISTANCE * right_up_forward[2]
+    eye = -DISTANCE * max(1.0, np.linalg.norm(vertices, axis=1).max() / REACH) * right_up_forward[2]
     seen = (vertices - eye) @ right_up_forward.T
     half = MARGIN * (np.abs(seen[:, :2]) / seen[:, 2:] / shape).max() * shape
-    width, height = CELL[0] * SAMPLES, CELL[1] * SAMPLES
+    width, height = CELL[0] * samples, CELL[1] * samples
     x = ((np.arange(width) + 0.5) / width * 2 - 1) * half[0]
     y = (1 - (np.arange(height) + 0.5) / height * 2) * half[1]
     directions = unit(np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1) @ right_up_forward)
@@ -140,8 +149,10 @@ def camera() -> np.ndarray:
     return np.stack([right, np.cross(right, forward), forward])
 
 
-def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float]) -> Image.Image:
-    """The surface as the rays see it, in daylight, on white."""
+def shaded(
+    surface: Surface, rays: np.ndarray, colour: tuple[float, float, float], sky_rays: int = SKY_RAYS
+) -> Image.Image:
+    """The surface as the rays see it, in daylight, on white; small pictures need few rays to the sky."""
     vertices, faces = surface
     if not len(faces):
         cell = Image.new("RGB", CELL, "white")
@@ -160,7 +171,7 @@ def shaded(surface: Surface, rays: np.ndarray, colour: tuple[float, float, float
     normal = np.where((normal * side).sum(1, keepdims=True) < 0, side, normal)
     point = rays[hit][:, :3] + found["t_hit"][hit, None] * rays[hit][:, 3:]
     sun = unit(np.array([-0.5, 0.9, -0.8]) @ camera())
-    brightness = 0.5 * open_sky(scene, point, normal) + 0.6 * (normal @ sun).clip(0)
+    brightness = 0.5 * open_sky(scene, point, normal, sky_rays) + 0.6 * (normal @ sun).clip(0)
     image = np.ones((*hit.shape, 3))
     image[hit] = (brightness[:, None] * np.array(colour) ** 2.2).clip(0, 1) ** (1 / 2.2)
     return Image.fromarray((image * 255).round().astype(np.uint8)).resize(CELL, Image.Resampling.BOX)
@@ -188,16 +199,16 @@ def vertex_normals(surface: Surface) -> np.ndarray:
     return normals
 
 
-def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: np.ndarray, count: int) -> np.ndarray:
     """(N,) share of the hemisphere over each surface point that nothing near covers, weighted by the cosine."""
     rng = np.random.default_rng(0)
     shares = np.zeros(len(point))
-    for _ in range(SKY_RAYS):
+    for _ in range(count):
         # A random unit vector added to the normal is distributed by the cosine.
         direction = unit(normal + unit(rng.standard_normal(normal.shape)) * 0.999)
         rays = np.concatenate([point + 2e-3 * normal, direction], axis=1).astype(np.float32)
         shares += ~scene.test_occlusions(o3d.core.Tensor(rays), tfar=SKY_REACH).numpy()
-    return shares / SKY_RAYS
+    return shares / count
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ METRICS = {
 }  # -1: less is better
 WIDTH = 100  # of a terminal
 COMPETITOR = "nearest_image"  # that a system has to beat
+FEW = 10  # shapes: the interval of fewer is too narrow to say anything by (`statistics.py`)
 TOLD = ("category_mean_shape", "oracle")  # what they are told, nobody else knows: they do not compete
 NOTE = """\
 Means over the scored views with 95 % intervals (bootstrap over shapes); bold: a trained system that is better than all
@@ -46,17 +47,17 @@ def markdown(figures: Sequence[Row], overall: Pairs) -> str:
     shown = [metric for metric in METRICS if not all(math.isnan(row[metric]) for row in figures)]
     lines = [_line("name", *map(_title, shown), "failures"), _line(*["---"] * (len(shown) + 2))]
     for row in figures:
-        cells = [f"**{_cell(row, m)}**" if _wins(row, m, figures) else _cell(row, m) for m in shown]
+        cells = [f"**{_cell(row, m)}**" if _wins(row, m, figures, overall) else _cell(row, m) for m in shown]
         lines.append(_line(row["name"], *cells, f"{row['failures']} of {row['samples']}"))
     return "\n".join([*lines, "", NOTE, "", *verdicts(figures, overall), ""])
 
 
 def summary(figures: Sequence[Row], overall: Pairs) -> str:
     """The scores by which all compare, for a terminal, and in a sentence what they say."""
-    judged_by = _judged_by(overall)
-    lines = [["", *map(_title, (*judged_by, "f_score_1%")), "failures"]]
+    judges = judged_by(overall)
+    lines = [["", *map(_title, (*judges, "f_score_1%")), "failures"]]
     for row in figures:
-        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures) for metric in judged_by]
+        scores = [_cell(row, metric) + "*" * _wins(row, metric, figures, overall) for metric in judges]
         points = "" if math.isnan(row["f_score_1%"]) else f"{row['f_score_1%']:.3f}"
         lines.append([row["name"], *scores, points, f"{row['failures']} of {row['samples']}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -69,11 +70,11 @@ def verdict(figures: Sequence[Row], overall: Pairs) -> str:
     """A sentence: which systems are better than looking up the nearest image; on a par is what can't be told apart."""
     systems = [row["name"] for row in figures if row["kind"] == "system"]
     parts = []
-    for metric in _judged_by(overall):
+    for metric in judged_by(overall):
         found: dict[str, list[str]] = {"beats": [], "unclear": [], "loses": []}
         for system in systems:
             if pair := overall.get((system, COMPETITOR, metric)):
-                found[_outcome(pair, METRICS[metric][1])].append(system)
+                found[_outcome(pair, metric)].append(system)
         words = [
             f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {word}"
             for names, word in zip(found.values(), ("better", "on a par", "worse"), strict=True)
@@ -87,23 +88,62 @@ def verdict(figures: Sequence[Row], overall: Pairs) -> str:
 
 def verdicts(figures: Sequence[Row], overall: Pairs) -> list[str]:
     """A table: whether every system beats retrieval, which is whether the interval of the difference excludes 0."""
-    judged_by = _judged_by(overall)
-    lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judged_by)), _line(*["---"] * 4)]
+    judges = judged_by(overall)
+    lines = [_line("system", "against", *(f"by {METRICS[metric][0]}" for metric in judges)), _line(*["---"] * 4)]
     for system in (row["name"] for row in figures if row["kind"] == "system"):
         for other in (COMPETITOR, f"{system}_retrieval"):
-            pairs = [(overall.get((system, other, metric)), metric) for metric in judged_by]
+            pairs = [(overall.get((system, other, metric)), metric) for metric in judges]
             lines.append(_line(system, other, *(_judgement(pair, metric) if pair else "" for pair, metric in pairs)))
     return lines
 
 
-def _judged_by(overall: Pairs) -> tuple[str, str]:
+def judged(pair: Row, metric: str) -> str:
+    """What a row of pairs.csv says of its first name: `better` or `worse` than the second, `unclear`, or `few`."""
+    if pair["shapes"] < FEW:
+        return "few"
+    if pair["low"] <= 0 <= pair["high"]:
+        return "unclear"
+    return "better" if pair["difference"] * METRICS[metric][1] > 0 else "worse"
+
+
+def told(pair: Row, metric: str, other: str) -> str:
+    """The same in words, with the difference and its interval; `other` is what the second name is called."""
+    outcome, count = judged(pair, metric), int(pair["shapes"])
+    if outcome == "few":
+        return f"{count} model{'s' * (count > 1)}: too few to tell"
+    if outcome == "unclear":
+        return f"can't be told from {other}: {_interval(pair, '+')}"
+    ends = sorted((abs(pair["low"]), abs(pair["high"])))
+    size = {"difference": abs(pair["difference"]), "low": ends[0], "high": ends[1]}
+    return f"{outcome} than {other} by {_interval(size)}"
+
+
+def pair_of(pairs: Pairs, a: str, b: str, metric: str) -> Row | None:
+    """Of the difference a - b, whichever of them comes first in pairs.csv; None where either lacks the metric."""
+    if (a, b, metric) in pairs:
+        return pairs[a, b, metric]
+    return turned(pairs[b, a, metric]) if (b, a, metric) in pairs else None
+
+
+def turned(pair: Row) -> Row:
+    """A row of pairs.csv with its two names the other way round."""
+    names = {"a": pair["b"], "b": pair["a"]}
+    return {**pair, **names, "difference": -pair["difference"], "low": -pair["high"], "high": -pair["low"]}
+
+
+def _interval(pair: Row, sign: str = "") -> str:
+    return f"{pair['difference']:{sign}.3f} [{pair['low']:{sign}.3f}, {pair['high']:{sign}.3f}]"
+
+
+def judged_by(overall: Pairs) -> tuple[str, str]:
+    """The two scores by which all are compared."""
     return ("iou_32" if any(metric == "iou_32" for *_, metric in overall) else "iou", "chamfer_unsquared")
 
 
 def _judgement(pair: Row, metric: str) -> str:
-    outcome = _outcome(pair, METRICS[metric][1])
+    outcome = _outcome(pair, metric)
     shown = f"**{outcome}**" if outcome == "beats" else outcome
-    return f"{shown} {pair['difference']:+.3f} [{pair['low']:+.3f}, {pair['high']:+.3f}]"
+    return f"{shown} {_interval(pair, '+')}"
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -121,19 +161,17 @@ def _shown(value: Any) -> Any:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _outcome(pair: Row, sign: int) -> str:
-    if pair["low"] <= 0 <= pair["high"] or pair["shapes"] < 2:  # the interval of one shape has no width
-        return "unclear"
-    return "beats" if pair["difference"] * sign > 0 else "loses"
+def _outcome(pair: Row, metric: str) -> str:
+    return {"better": "beats", "worse": "loses"}.get(judged(pair, metric), "unclear")
 
 
-def _wins(row: Row, metric: str, figures: Sequence[Row]) -> bool:
+def _wins(row: Row, metric: str, figures: Sequence[Row], overall: Pairs) -> bool:
     """Whether it is a trained system, and better than everything else that competes, by a metric that compares all."""
     if row["kind"] != "system" or (metric == "iou" and not all(math.isnan(other["iou_32"]) for other in figures)):
         return False
-    others = (other[metric] for other in figures if other is not row and other["name"] not in TOLD)
-    sign = METRICS[metric][1]
-    return all(math.isnan(other) or sign * row[metric] > sign * other for other in others)
+    others = [other["name"] for other in figures if other is not row and other["name"] not in TOLD]
+    found = [pair_of(overall, row["name"], other, metric) for other in others]
+    return not math.isnan(row[metric]) and all(judged(pair, metric) == "better" for pair in found if pair)
 
 
 def _title(metric: str) -> str:
@@ -144,6 +182,8 @@ def _title(metric: str) -> str:
 def _cell(row: Row, metric: str) -> str:
     if math.isnan(row[metric]):
         return ""
+    if row["shapes"] < 2:
+        return f"{row[metric]:.3f}"
     return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
 
 

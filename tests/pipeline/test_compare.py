@@ -120,7 +120,9 @@ def test_the_table_by_hand(project):
     assert [float(rows[1][name]) for name in names] == pytest.approx([mean, low, high], abs=2e-6)
     lines = markdown().splitlines()
     assert lines[0] == "| name | IoU ↑ | Chamfer ↓ | F-score 1% ↑ | failures |"
-    assert lines[2].startswith("| t | **0.4") and lines[2].endswith("2 of 48 |")
+    assert lines[2].startswith("| t | 0.4") and lines[2].endswith(
+        "2 of 48 |"
+    )  # ahead, and can't be told from s: not bold
     assert f" {mean:.3f} [{low:.3f}, {high:.3f}] " in lines[3] and "**" not in lines[3]
     assert lines[9].startswith("| oracle | 0.5")  # better than all, and not bold
 
@@ -235,6 +237,7 @@ def test_one_shape_tells_nothing(project):
         write(name, lambda *_, value=value: value, lambda row: row if row["model_id"] == "m00" else None)
     compare(["s"])
     assert "| s | nearest_image | unclear +0.100" in markdown()
+    assert "| s | 0.500 | 0.500 | 0.250 |" in markdown()  # without an interval, and not in bold: it has beaten nobody
     assert {row["scope"] for row in table("pairs")} == {"overall", "airplane"}  # the only shape is a leaked one
 
 
@@ -256,9 +259,10 @@ def test_the_same_scores_give_the_same_bytes(project):
 def test_what_is_no_longer_selected_is_put_away(project, capsys):
     for name in ("t", "t_retrieval"):
         write(name, truth)
-    for name in ("curves/s.csv", "curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json"):
+    for name in ("curves/s.csv", "curves/t.csv", "views/t.csv", "report/t/training.png", "metrics/t/overall.json"):
         Path("data", name).parent.mkdir(parents=True, exist_ok=True)
         Path("data", name).write_text(name)
+    Path("data/report/index.html").touch()
     Path("data/checkpoints").mkdir()
     Path("data/checkpoints/t.pt").touch()
     for _ in range(2):  # the second time in place of what was put away before
@@ -267,8 +271,9 @@ def test_what_is_no_longer_selected_is_put_away(project, capsys):
         assert sorted(path.name for path in Path("data/scores").iterdir()) == sorted(["s", "s_retrieval", *BASELINES])
         old = {str(path.relative_to("data/old")) for path in Path("data/old").rglob("*") if path.is_file()}
         scores = {f"scores/{name}/samples.csv" for name in ("t", "t_retrieval")}
-        assert old == {"curves/t.csv", "views/t.csv", "report/t/index.html", "metrics/t/overall.json", *scores}
+        assert old == {"curves/t.csv", "views/t.csv", "report/t/training.png", "metrics/t/overall.json", *scores}
         assert Path("data/curves/s.csv").exists() and Path("data/checkpoints/t.pt").exists()
+        assert Path("data/report/index.html").exists()
         for name in ("t", "t_retrieval"):
             write(name, truth)
     compare(["s", "t"])

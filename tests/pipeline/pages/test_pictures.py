@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.pages.pictures import (
     contact_sheet,
     dots,
     shaded,
+    strip,
 )
 
 GRAY = (0.5, 0.5, 0.5)
@@ -103,6 +105,29 @@ def test_the_sheet_shows_the_photo_as_it_is():
     top, left = HEADER + GAP // 2, CAPTION + GAP
     assert (sheet[top : top + CELL[1], left : left + CELL[0]] == photo[..., None]).all()
     assert (sheet[top : top + CELL[1], :GAP] == 255).all()
+
+
+def moved(size: float, *centre: float) -> tuple[np.ndarray, np.ndarray]:
+    box = trimesh.creation.box((size, size, size), trimesh.transformations.translation_matrix(centre))
+    return np.asarray(box.vertices), np.asarray(box.faces)
+
+
+SMALL, NOTHING = moved(0.2, 0, 0, 0), (np.full((5, 3), np.nan), np.zeros((0, 3), int))
+
+
+@pytest.mark.parametrize(
+    "other", [moved(0.9, 0, 0, 0), moved(0.2, 0.4, -0.4, 0.4), moved(0.2, 30, -8, 9), moved(1, 0, 2, -9), NOTHING]
+)
+def test_every_shape_is_seen_whole(other: tuple[np.ndarray, np.ndarray]) -> None:
+    white = np.full((CELL[1], CELL[0]), 255, np.uint8)
+    sheet = contact_sheet([Row(white, SMALL, other, SMALL, ("",)), Row(white, SMALL, SMALL, other, ("",))])
+    course = strip([(white, SMALL, [other, SMALL])], ["1", "2"])
+    for picture, left, lines in ((np.asarray(sheet), CAPTION + GAP, 2), (np.asarray(course), GAP // 2, 1)):
+        for line, place in itertools.product(range(lines), range(1, 4)):
+            top, start = HEADER + line * (CELL[1] + GAP) + GAP // 2, left + place * (CELL[0] + GAP)
+            cell = picture[top : top + CELL[1], start : start + CELL[0]]
+            assert (np.concatenate([cell[0], cell[-1], cell[:, 0], cell[:, -1]]) == 255).all(), (line, place)
+            assert (cell < 250).any(), (line, place)
 
 
 @pytest.mark.long

@@ -1,0 +1,90 @@
+"""What the page says of the data set: counts, rejected models, doubtful grids."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+Status = dict[str, str]  # a row of a status.csv, and `category`, its name
+DOUBTFUL = 0.01  # share of the cells on which the counts along the axes disagree
+LISTED = 100  # rows of a table, at most
+
+
+def dataset(rows: Sequence[Status]) -> str:
+    """Three tables, of rows of data/shards/<category>/status.csv."""
+    rejected = [row for row in rows if row["status"] != "packed"]
+    packed = [row for row in rows if row["status"] == "packed"]
+    doubtful = [row for row in packed if float(row["disagreement"]) >= DOUBTFUL]
+    doubtful.sort(key=lambda row: (-float(row["disagreement"]), row["synset"], row["model_id"]))
+    reasons = Counter(f"{row['status']}: {row['reason']}" for row in rejected)
+    counted = ", ".join(f"{count} {html.escape(reason)}" for reason, count in sorted(reasons.items()))
+    parts = [
+        panel("Models by category", counts(rows)),
+        "<h3>Rejected models</h3>",
+        f"<p>{len(rejected)} of {len(rows)}{f' ({counted})' if rejected else ''}.</p>",
+    ]
+    if rejected:
+        columns = ("category", "model_id", "status", "reason", "message")
+        parts += listed(
+            ["category", "model", "stage", "reason", "message"], [[r[c] for c in columns] for r in rejected]
+        )
+    parts += [
+        "<h3>Doubtful grids</h3>",
+        f"<p>{len(doubtful)} of {len(packed)} grids have cells, {DOUBTFUL:.0%} of all or more, that are inside by rays "
+        "along one axis and outside by another's: open or overlapping meshes, mostly.</p>",
+    ]
+    if doubtful:
+        notes = [
+            [
+                r["category"],
+                r["model_id"],
+                r["split"],
+                f"{float(r['disagreement']):.1%}",
+                f"{float(r['components']):.0f}",
+            ]
+            for r in doubtful
+        ]
+        parts += listed(["category", "model", "split", "cells in doubt", "pieces"], notes)
+    made = "<code>dvc repro pack</code>; every model is in <code>data/shards/*/status.csv</code>"
+    return "\n".join([*parts, f'<p class="made">Made by {made}.</p>'])
+
+
+def counts(rows: Sequence[Status]) -> str:
+    """A table: models by category and split, how many were rejected, how much of the cube they fill."""
+    known = [name for name in ("train", "val", "test") if any(row["split"] == name for row in rows)]
+    splits = [*known, *sorted({row["split"] for row in rows if row["split"]} - {*known})]
+    lines = []
+    categories = [*dict.fromkeys(row["category"] for row in rows)]
+    for name in [*categories, ""]:
+        mine = [row for row in rows if row["category"] == name or not name]
+        packed = [row for row in mine if row["status"] == "packed"]
+        numbers = [sum(row["split"] == split for row in packed) for split in splits]
+        filled = f"{median(float(row['fill_ratio']) for row in packed):.1%}" if packed else ""
+        lines.append([name.replace("_", " ") or "all", *map(str, numbers), str(len(mine) - len(packed)), filled])
+    return table(["", *splits, "rejected", "of the cube filled, median"], lines)
+
+
+def listed(head: list[str], rows: list[list[str]]) -> Iterable[str]:
+    """A table that opens, of the first LISTED rows."""
+    more = f"<p>and {len(rows) - LISTED} more</p>" if len(rows) > LISTED else ""
+    summary = f"<summary>Show {min(len(rows), LISTED)}</summary>"
+    yield f"<details>{summary}{panel('', table(head, rows[:LISTED]))}{more}</details>"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Cells of plain text."""
+    titles = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in head)
+    lines = "\n".join(f"<tr>{''.join(f'<td>{plain(text)}</td>' for text in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def plain(text: str) -> str:
+    """Text that may have come with bytes that are none, as HTML."""
+    return html.escape(text.encode("utf-8", "replace").decode())
+
+
+def panel(title: str, content: str) -> str:
+    """A box that scrolls by itself where it is too narrow, by keyboard as well."""
+    return f'<div class="panel" tabindex="0" role="region" aria-label="{title or "table"}">{content}</div>'
