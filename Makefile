@@ -57,11 +57,12 @@ bench-gpu: ## on a machine with a GPU, at most 8 minutes: its tests, and how fas
 	[ ! -e .venv/ready ] || python=.venv/bin/python
 	$$python -m benchmarks.gpu --root $(SHARDS)
 
-weights: setup ## train the network that comes along anew, in a clone of this repository: hours on 2 cores
-	@rm -rf data/cache/weights
-	git clone --quiet . data/cache/weights
-	cp data/weights/params.yaml data/cache/weights/
+weights: setup ## train the network that comes along anew, in a clone of what is committed: an hour on 2 cores
+	@[ -d data/cache/weights ] || git clone --quiet . data/cache/weights
 	cd data/cache/weights
+	git fetch --quiet origin HEAD
+	git checkout --quiet --force FETCH_HEAD
+	cp data/weights/params.yaml .
 	PATH="$(CURDIR)/.venv/bin:$$PATH"
 	dvc repro metrics@recall
 	python -m pipeline.export recall --out $(CURDIR)/data/weights/recall.safetensors

@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=3024, help="of the photos, in pixels; they are of 4:3")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
     args = parser.parse_args()
+    if args.photos < 2:
+        parser.error(f"--photos: expected 2 or more, got {args.photos}")
     found = {}
     with tempfile.TemporaryDirectory() as name:
         for kind in KINDS:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.recipe PLAN.yaml --out FOLDER [--seconds 400]
 
-A plan names projects (folders with params.yaml and data/shards), and two lists that are worked through in order, until
+A plan names projects (folders beside it with params.yaml and data/shards), and two lists that are worked through, until
 the time is over:
 
     ablations   Settings, each trained on the same folds of the training and validation splits and compared with the

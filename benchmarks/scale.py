@@ -1,7 +1,9 @@
 """Draws what more training models are worth, to networks and to looking up.
 
-python -m benchmarks.recipe benchmarks/scale.yaml --out OUT
-python -m benchmarks.scale OUT/recipe.json --out docs/scale.png
+    python -m benchmarks.recipe FOLDER/scale.yaml --out FOLDER/out --seconds 3600
+    python -m benchmarks.scale FOLDER/out/recipe.json --out docs/scale.png
+
+FOLDER has a copy of benchmarks/scale.yaml, and the project that it names.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ def lines(finals: list[dict[str, Any]]) -> dict[str, list[Point]]:
 
 
 def draw(finals: list[dict[str, Any]], path: Path) -> None:
+    """The picture of all points; ValueError where there are none."""
+    if not finals:
+        raise ValueError(f"{path}: expected results to draw, found none")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()

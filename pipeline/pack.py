@@ -67,6 +67,7 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
     ):
         statuses = [status(entry, renders, voxels) for entry in entries]
         refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {category}")
+        refuse_orphans(entries, statuses)
         packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]
         if not packed:
             raise ValueError(f"pack {category}: expected models with views and a grid, found none of {len(entries)}")
@@ -107,11 +108,21 @@ def refuse_odd_views(
     }
     if not shapes:
         return
-    (usual, _), *_ = Counter(sorted(shapes.values(), reverse=True)).most_common(1)
+    own = {n: shape for n, shape in shapes.items() if not entries[n].stretch}
+    (usual, _), *_ = Counter(sorted((own or shapes).values(), reverse=True)).most_common(1)
     odd = {n: shape for n, shape in shapes.items() if shape != usual}
     for n, shape in odd.items():
         statuses[n] = "pack", "shape", f"expected views of shape {usual}, as most of the category, got {shape}"
-    refuse_past(max_rejected, {entries[n].ref.model_id: "shape" for n in odd}, len(shapes), label)
+    refuse_past(max_rejected, {entries[n].ref.model_id: "shape" for n in odd if n in own}, len(own), label)
+
+
+def refuse_orphans(entries: list[Entry], statuses: list[tuple[str, str, str]]) -> None:
+    """Rejects variants of models that are not packed."""
+    packed = {entry.ref.model_id for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"}
+    for n, entry in enumerate(entries):
+        own = entry.ref.model_id.rpartition("~")[0]
+        if entry.stretch and statuses[n][0] == "packed" and own not in packed:
+            statuses[n] = "pack", "origin", f"expected the model {own}, of which it is a variant, packed as well"
 
 
 def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) -> Iterator[layout.Sample]:

@@ -86,7 +86,7 @@ class Task:
 def find(names: Iterable[Path]) -> list[Path]:
     """The photos that files, folders and patterns name, each once: a folder's pictures in the order of their names.
 
-    Pictures that this command writes are no photos of a folder.
+    Pictures that this command writes are no photos of a folder or a pattern.
 
     Raises:
         ValueError: a file is not there, or a folder or a pattern has no picture.
@@ -94,17 +94,22 @@ def find(names: Iterable[Path]) -> list[Path]:
     found, missing = [], []
     for name in names:
         if name.is_dir():
-            files = [file for file in name.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
-            files = [file for file in files if not file.name.endswith((SEEN, PREVIEW))]
+            files = [file for file in name.iterdir() if is_photo(file)]
         elif name.is_file() or not glob.has_magic(str(name)):
             files = [name] * name.is_file()
         else:
-            files = [file for file in map(Path, glob.glob(str(name), recursive=True)) if file.is_file()]
+            files = [file for file in map(Path, glob.glob(str(name), recursive=True)) if is_photo(file)]
         found += sorted(files)
         missing += [] if files else [str(name)]
     if missing:
         raise ValueError(f"{', '.join(missing)}: expected photos, found none")
     return list({file.resolve(): file for file in found}.values())
+
+
+def is_photo(file: Path) -> bool:
+    """Whether a file that nobody named is a photo: a picture, but none that this command writes."""
+    picture = file.suffix.lower() in PICTURES and file.name[0] != "." and file.is_file()
+    return picture and not file.name.endswith((SEEN, PREVIEW))
 
 
 def plan(photos: Sequence[Path], out: Path, format: str | None, together: bool, mask: Path | None) -> list[Task]:
@@ -159,8 +164,10 @@ def spare(tasks: Sequence[Task], ends: Sequence[str]) -> None:
             raise ValueError(f"--out: expected another place for '{path}', which is one of the photos")
 
 
-def fits(network: Network, tasks: Sequence[Task]) -> None:
-    """ValueError where a network's shapes can't be files of the formats asked for."""
+def fits(network: Network, tasks: Sequence[Task], meant: Sequence[str]) -> None:
+    """ValueError where a network's shapes can't be files of the formats asked for, or have no such options."""
+    if meant and network.model.output == "points":
+        raise ValueError(f"{meant[0]}: expected none for {network.name}, whose shapes are points")
     for task in tasks:
         if task.target.suffix.lower() not in network.formats:
             known = ", ".join(network.formats)
@@ -186,13 +193,16 @@ def main(
     check(size, faces)
     if cut_out not in CUT_OUTS:
         raise ValueError(f"--cut-out: expected one of {', '.join(CUT_OUTS)}, got '{cut_out}'")
+    if mask is not None and cut_out != "auto":
+        raise ValueError(f"--cut-out: expected none beside --mask, got '{cut_out}'")
     tasks = plan(find(photos), out, format, together, mask)
     ends = [SEEN] * show + [PREVIEW] * preview
     spare(tasks, ends)
 
     from pipeline.answers.network import load
 
-    fits(network := load(checkpoint, system, threshold), tasks)
+    meant = ["--faces"] * (faces is not None) + ["--all-pieces"] * all_pieces
+    fits(network := load(checkpoint, system, threshold), tasks, meant)
     failed = []
     with progress("photos", len(tasks), "photo", shown=len(tasks) > 1) as bar:
         for task in tasks:

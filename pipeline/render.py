@@ -102,8 +102,8 @@ def draw_lights(model: str, params: Params) -> np.ndarray:
     from pipeline.geometry.renderer import LIGHT_TO_VIEW
 
     rng, usual = records.seeded(params.seed, model, "lights"), np.array(LIGHT_TO_VIEW)
-    # Evenly over the cap of the sphere, to a fraction of a percent.
-    turned = np.radians(params.light_deg) * np.sqrt(rng.random(params.views))[:, None]
+    # Evenly over the cap of the sphere: the cosine is uniform (Archimedes).
+    turned = np.arccos(1 - rng.random(params.views) * (1 - np.cos(np.radians(params.light_deg))))[:, None]
     aside = rng.standard_normal((params.views, 3))
     aside -= (aside @ usual)[:, None] / (usual @ usual) * usual
     aside *= np.linalg.norm(usual) / np.linalg.norm(aside, axis=1, keepdims=True)

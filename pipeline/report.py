@@ -61,7 +61,7 @@ from pipeline.scoring.predictions import Prediction, predict
 from pipeline.scoring.scorer import batches
 from pipeline.scoring.tables import COMPARISON, COMPETITOR, METRICS, SCORES, judged_by
 from pipeline.shards.batches import grids, make_batch, unpack_bits
-from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.shards.layout import SHARDS, VARIANTS, ShardDataset
 from pipeline.shards.views import prepare
 from pipeline.sources.categories import category
 from pipeline.training import snapshots
@@ -202,7 +202,8 @@ def gallery(
             }
             answers[COMPETITOR] = scene.answer(found, FOUND_COLOUR, words(nearest[key], first.shown))
             picks = {name: rows[key[0], key[1]] for name, rows in ranked.items()}
-            places = {name: (pick.rank, pick.models, pick.score["failed"] == "1") for name, pick in picks.items()}
+            failed = {system.name: system.samples[key]["failed"] == "1" for system in systems}
+            places = {name: (pick.rank, pick.models, failed[name]) for name, pick in picks.items()}
             pictures = webp(Image.fromarray(photo(raw))), webp(shaded(truth, scene.rays, TRUE_COLOUR, SKY_RAYS))
             model, name = (key[0], key[1]), category(key[0])
             entries.append(Entry(model, key[2], name, *pictures, shapes.packed(scene.truth), answers, places))
@@ -318,8 +319,9 @@ def read_lines(name: str) -> dict[tuple[str, str], Line]:
 
 
 def read_statuses(name: str) -> list[dict[str, str]]:
-    """What became of every model of a category, as dataset.categories names it."""
-    return [row | {"category": category(row["synset"] or name)} for row in read_csv(SHARDS / name / "status.csv")]
+    """What became of every model of a category, as dataset.categories names it; variants are none."""
+    rows = [row for row in read_csv(SHARDS / name / "status.csv") if row["split"] != VARIANTS]
+    return [row | {"category": category(row["synset"] or name)} for row in rows]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LACKING = ("PIL", "distributed", "dvc", "lxml", "matplotlib", "open3d", "pytorch3d", "safetensors", "trimesh")
+LACKING = (
+    "PIL",
+    "distributed",
+    "dvc",
+    "lxml",
+    "matplotlib",
+    "open3d",
+    "pytorch3d",
+    "safetensors",
+    "torchvision",
+    "trimesh",
+)
 SCRIPT = f"""
 import sys
 sys.modules.update(dict.fromkeys({LACKING}))

@@ -111,7 +111,7 @@ def where(system: str | None, checkpoint: Path | None) -> Path:
         raise ValueError(f"--checkpoint: expected it or --system, got '{checkpoint}' and '{system}'")
     if checkpoint or system:
         return checkpoint or CHECKPOINTS / f"{system}.pt"
-    selected = selected_systems() if PARAMS_FILE.is_file() else {}
+    selected = selected_systems() if CHECKPOINTS.is_dir() and PARAMS_FILE.is_file() else {}  # it may be another's
     files = [path for name in selected if (path := CHECKPOINTS / f"{name}.pt").is_file()]
     return files[0] if files else WEIGHTS
 
@@ -133,7 +133,8 @@ def trained(path: Path, threshold: float | None) -> Network:
         raise ValueError(f"{path}: expected a system that takes a photo alone, got one with {needed[0]}")
     if threshold is not None and model.output != "occupancy":
         raise ValueError(f"--threshold: expected none for {name}, its output is {model.output}, not occupancy")
-    known = [threshold, info.get("threshold"), tuned_threshold(name) if path.parent == CHECKPOINTS else None, 0.5]
+    here = path.resolve().parent == CHECKPOINTS.resolve()
+    known = [threshold, info.get("threshold"), tuned_threshold(name) if here else None, 0.5]
     return Network(name, path, model, config, next(level for level in known if level is not None))
 
 

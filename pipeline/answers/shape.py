@@ -23,6 +23,7 @@ GRIDS = (".binvox", ".npz")
 FORMATS = (*formats.MESHES, ".xyz", *GRIDS)
 WHOLE = 0.98  # of the volume, from where on what is left out is crumbs
 FEWEST = 4  # faces of what is closed
+LARGEST = 1e30  # size, in units that single precision still holds
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def finished(
 
 def check(size: float, faces: int | None) -> None:
     """ValueError where a shape of such a size, or of so many faces, can't be."""
-    if not 0 < size < np.inf:
-        raise ValueError(f"--size: expected a number over 0, got {size}")
+    if not 0 < size <= LARGEST:
+        raise ValueError(f"--size: expected a number over 0 and up to {LARGEST:g}, got {size}")
     if faces is not None and faces < FEWEST:
         raise ValueError(f"--faces: expected {FEWEST} or more, got {faces}")

@@ -98,7 +98,7 @@ def sampled(axes: Axes) -> None:
 
 def learning(axes: Axes, rows: dict[str, Rows], score: str) -> None:
     for (name, found), colour, marker in zip(rows.items(), cycle(COLOURS), cycle(MARKERS)):
-        axes.plot(*series(found, "samples", score), color=colour, marker=marker, markersize=4, label=name)
+        axes.plot(*series(found, "samples", score), color=colour, marker=marker, markersize=4, label=plain(name))
     axes.set(title=VALIDATION[score], ylim=(0, None))
     sampled(axes)
     legend(axes)
@@ -148,10 +148,15 @@ def by_views(axes: Axes, rows: dict[str, Rows]) -> None:
     viewed(axes, "IoU", sorted({x for found in rows.values() for x in series(found, "views", "views")[0]}))
 
 
+def plain(name: str) -> str:
+    """A name as matplotlib shows it letter by letter: no formula, and in the legend though it begins with _."""
+    return "\u200b" * name.startswith("_") + name.replace("$", r"\$")
+
+
 def banded(axes: Axes, rows: Rows, score: str, label: str, colour: str, marker: str) -> None:
     x, y = series(rows, "views", score)
     low, high = (series(rows, "views", f"{score}_{end}")[1] for end in ("low", "high"))
-    axes.plot(x, y, color=colour, marker=marker, markersize=4, label=label)
+    axes.plot(x, y, color=colour, marker=marker, markersize=4, label=plain(label))
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 

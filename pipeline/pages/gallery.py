@@ -84,9 +84,8 @@ def entries(found: Iterable[Entry]) -> Iterable[str]:
     """An <article> each."""
     for entry in found:
         identity = html.escape("/".join(entry.model))
-        name = (
-            f"{entry.category.replace('_', ' ')} <small>{html.escape(entry.model[1][:12])}, view {entry.view}</small>"
-        )
+        kind, model = html.escape(entry.category.replace("_", " ")), html.escape(entry.model[1][:12])
+        name = f"{kind} <small>{model}, view {entry.view}</small>"
         cells = [cell("photo", entry.photo, "photo"), cell("true shape", entry.truth, "true shape")]
         shapes = [shape("truth", entry.shape)]
         for system, answer in entry.answers.items():

@@ -28,7 +28,8 @@ HERE = Path(__file__).parent
 SELECTION = (
     "{shown} of {models} test models. Models of a category are ranked by each system, by {score} in their median view; "
     "shown are, of each category, the ends, the middle, a failure and then evenly spaced ranks. All shapes of a model "
-    "are drawn at one scale and from one side, which is not the photo's. Choose one to turn truth and answer together."
+    "are drawn at one scale and from one side, which is not the photo's, as answered to the first system's median "
+    "view. Choose one to turn truth and answer together."
 )
 
 
@@ -99,7 +100,7 @@ def training(results: Results, compared: Sequence[str], trainings: dict[str, Tra
         name = html.escape(system)
         yield f'<h3 id="system-{name}">{name}</h3><p>{verdicts(results, system)}</p>'
         yield f'<div class="panel charts">{"".join(found.charts)}</div>'
-        yield "<p>The first views of four validation models, after so many training samples:</p>"
+        yield "<p>The first views of a few validation models, after so many training samples:</p>"
         picture = base64.b64encode(found.course).decode()
         what = "photo, true shape, and what was predicted in the course of the training"
         yield (

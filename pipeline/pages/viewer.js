@@ -154,7 +154,7 @@ function drawViewer(id) {
 
 async function load(entry) {
   const name = byId("viewer-name").value, words = byId("viewer-words");
-  const text = (of) => entry.element.querySelector(`script[data-name="${of}"]`).textContent;
+  const text = (of) => entry.element.querySelector(`script[data-name="${CSS.escape(of)}"]`).textContent;
   try {
     renderer ??= new THREE.WebGLRenderer({ canvas: byId("viewer-canvas"), antialias: true, alpha: true });
     const [truth, answer] = await Promise.all([unpacked(text("truth")), unpacked(text(name))]);

@@ -124,7 +124,7 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
         root: the data set's root.
         entries: rows of the catalogue; those with another status than `ok` are passed over.
         out: the archive.
-        max_rejected: share of the usable models that may fail.
+        max_rejected: share of the usable models that may fail; variants of models do not count.
         gpu: the work is done on the GPU of the machine.
 
     Raises:
@@ -139,7 +139,8 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
     size = AT_ONCE if gpu and job.together else 1
     rejects = _make(job, root, missing, label, gpu, size)
-    refuse_past(max_rejected, {name: why[0] for name, why in rejects.items()}, len(usable), label)
+    own = {entry.ref.model_id for entry in usable if not entry.stretch}
+    refuse_past(max_rejected, {name: why[0] for name, why in rejects.items() if name in own}, len(own), label)
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
         for entry, file in zip(usable, files, strict=True):
@@ -216,7 +217,7 @@ def _found(job: Job, root: Path, entry: Entry) -> Record | Model:
     data = ref.read(root) if ref.mesh else b""
     if (sha256(data) if ref.mesh else "", parts_sha256(root, ref)) != (entry.sha256, entry.parts_sha256):
         raise MeshError("changed", "expected the catalogued bytes, got others; run the catalog stage again")
-    ready = job.ready(root, ref, job.params) if job.ready else None
+    ready = job.ready(root, ref, job.params) if job.ready and not entry.stretch else None
     if ready is not None:
         return ready
     mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)

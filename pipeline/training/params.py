@@ -39,6 +39,7 @@ class Params:
             keeps less; what is validated and saved is this average then. 0: the weights themselves.
         start_from: checkpoint to take the first weights from, as far as they fit; none if empty.
         encoder_weights: file of torchvision's ResNet-18, from which an encoder of its sizes begins; none if empty.
+            What `start_from` has as well comes from there.
         tensorboard: whether TensorBoard gets curves and log as well; it has to be installed.
         speed: one of SPEEDS. On CUDA `auto` does what makes a training fast (`speed.py`) and says what and why; `plain`
             leaves it at what PyTorch does by itself. On a CPU they are the same.

@@ -46,7 +46,7 @@ def take_encoder(path: Path, network: nn.Module) -> None:
     wanted = {name: value.shape for name, value in own.items() if not name.endswith("num_batches_tracked")}
     shapes = {name: value.shape for name, value in found.items()}
     if not wanted or shapes != wanted:
-        expected = "an encoder of ResNet-18's sizes (encoder_channels [64, 128, 256, 512], encoder_blocks 2)"
+        expected = "an encoder of ResNet-18's sizes (encoder_channels [64, 128, 256, 512], encoder_blocks 2, no depth)"
         fits = sum(shapes.get(name) == shape for name, shape in wanted.items())
         raise ValueError(f"{label}: expected {expected} for {path}, whose weights fit {fits} of {len(wanted)} tensors")
     encoder.load_state_dict(own | found)
@@ -56,8 +56,6 @@ def take_encoder(path: Path, network: nn.Module) -> None:
 def _read(path: Path, label: str) -> dict[str, Tensor]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"{label}: expected a file of weights, found no {path}") from None
     except Exception as error:  # torch raises what the zip reader, the unpickler or its own checks happen to raise
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{label}: expected torchvision's ResNet-18 in {path}, got {reason}") from error

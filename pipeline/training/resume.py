@@ -48,7 +48,8 @@ def facts(
         processes: how many train together.
 
     Raises:
-        OSError: the checkpoint to start from can't be read.
+        ValueError: a file that the training is to begin with is not there.
+        OSError: it can't be read.
     """
     networks = Path(str(model.__file__))
     files = [networks, Path(str(module.__file__)), *sorted((networks.parent / "layers").glob("*.py"))]
@@ -57,6 +58,8 @@ def facts(
     given = {f"train.{name}": value for name, value in dataclasses.asdict(params).items() if name != "tensorboard"}
     for name in ("start_from", "encoder_weights"):
         if file := getattr(params, name):
+            if not Path(file).is_file():
+                raise ValueError(f"train.{name}: expected a file of weights, found no {file}")
             given[f"train.{name}"] = sha256(Path(file).read_bytes())
     return given | {
         "system": [about["system"], about["module"]],

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline import catalog, pack, render, voxelize
+from pipeline.geometry.meshes import MeshError
 from pipeline.records import records
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.shards import layout
 from pipeline.shards.layout import ShardDataset
+from pipeline.sources.layout import ModelRef
 from tests.meshes import CHAIR, box, write_v2
 
 BROKEN = b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -172,6 +174,30 @@ def test_a_category_by_its_name_has_the_same_shards(project: Path) -> None:
         pack.pack(name, pack.Params(1000), project / "named")
     assert {path.name: path.read_bytes() for path in (project / "named/chair").iterdir()} == contents(project / "named")
     assert {synset for synset, _ in ShardDataset(project / "named", ["chair"], "train").models} == {CHAIR}
+
+
+def test_a_variant_of_a_model_that_is_not_packed_is_rejected(project: Path, tmp_path: Path) -> None:
+    def entry(name: str, *stretch: float) -> records.Entry:
+        return records.Entry(ModelRef(CHAIR, name, "shapenet-v2", "m.obj"), "train", "hash", "", "", "ok", "", stretch)
+
+    entries = [entry("m"), entry("m~1", 1.0, 1.2, 1.0), entry("n"), entry("n~1", 1.0, 1.2, 1.0)]
+    statuses = [("render", "timeout", "expected at most 1 s"), *3 * [("packed", "", "")]]
+    pack.refuse_orphans(entries, statuses)
+    told = "expected the model m, of which it is a variant, packed as well"
+    assert statuses[1] == ("pack", "origin", told) and statuses[2:] == 2 * [("packed", "", "")]
+
+
+def test_variants_have_computed_grids_where_models_bring_some(project: Path, tmp_path: Path) -> None:
+    ref = ModelRef(CHAIR, "m1~1", "shapenet-v2", f"{CHAIR}.zip/{CHAIR}/m1/models/model_normalized.obj")
+    own = next(e for e in catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv") if e.ref.model_id == "m1")
+    variant = dataclasses.replace(own, ref=dataclasses.replace(own.ref, model_id=ref.model_id), stretch=(1.0, 1.0, 2.0))
+    job = voxelize.job(dataclasses.replace(VOXELIZE, grids="ready"))
+    grid = np.unpackbits(records.record_of(job, project / "raw", variant)["occupancy"]).reshape(16, 16, 16)
+    # 1 x 2 x 2.5: the longest side has 15 of 16 cells, the others their share of it.
+    cells = [grid.any(axis=axes).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+    assert np.allclose(cells, [6, 12, 15], atol=1)
+    with pytest.raises(MeshError, match="expected a ready-made grid, found none"):
+        records.record_of(job, project / "raw", own)
 
 
 def test_variants_are_shards_of_their_own(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,9 @@ def test_nothing_is_loaded_or_written_where_a_photo_is_missing(project: Path, mo
         ("mesh.glb", {"format": "obj"}, "--format: expected that of 'mesh.glb' or none, got 'obj'"),
         ("out", {"format": "doc"}, "--format: expected one of glb, .*, got 'doc'"),
         ("out", {"cut_out": "magic"}, "--cut-out: expected one of auto, .*, got 'magic'"),
-        ("out", {"size": 0.0}, "--size: expected a number over 0, got 0.0"),
+        ("out", {"cut_out": "uniform", "mask": "a.png"}, "--cut-out: expected none beside --mask, got 'uniform'"),
+        ("out", {"size": 0.0}, "--size: expected a number over 0 and up to 1e\\+30, got 0.0"),
+        ("out", {"size": 1e39}, "--size: expected a number over 0 and up to 1e\\+30, got 1e\\+39"),
         ("out", {"faces": 2}, "--faces: expected 4 or more, got 2"),
         ("out", {"mask": "no.png"}, "--mask: expected a mask for a.png at 'no.png', found 0"),
     ):
@@ -161,3 +163,20 @@ def test_a_preview_is_written_where_it_is_asked_for(project: Path) -> None:
     command("a.png", out="out/chair.glb", preview=True)
     assert files() == ["chair.glb", "chair_preview.png"]
     assert Image.open("out/chair_preview.png").width > 600
+
+
+def test_patterns_and_folders_give_photos_and_nothing_that_lies_beside_them(project: Path) -> None:
+    names = ("a.png", "a_seen.png", "b_preview.png", ".hidden.png", "notes.txt", "shape.glb", "c.JPG")
+    (project / "mixed").mkdir()
+    for name in names:
+        (project / "mixed" / name).touch()
+    expected = [Path("mixed/a.png"), Path("mixed/c.JPG")]
+    assert predict.find([Path("mixed")]) == predict.find([Path("mixed/*")]) == expected
+    assert predict.find([Path("mixed/a_seen.png")]) == [Path("mixed/a_seen.png")]  # by name, anything is
+
+
+def test_options_of_surfaces_are_refused_for_points(project: Path) -> None:
+    write_checkpoint(network.CHECKPOINTS / "dots.pt", torch.rand(30, 3) - 0.5, output="points")
+    for option, name in (({"faces": 100}, "--faces"), ({"all_pieces": True}, "--all-pieces")):
+        with pytest.raises(ValueError, match=f"{name}: expected none for constant, whose shapes are points"):
+            command("a.png", out="cloud.ply", system="dots", **option)

@@ -455,6 +455,32 @@ def test_a_training_starts_from_the_weights_of_another(
     assert other["encoder.features.0.weight"].equal(first["state"]["encoder.features.0.weight"])
 
 
+@pytest.mark.long
+def test_an_encoder_begins_with_weights_of_imagenet(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torchvision.models import resnet18  # which a machine with a GPU need not have
+
+    torch.manual_seed(5)
+    torch.save(resnet18().state_dict(), "resnet18.pth")
+    system = {"image_size": [64, 64], "resolution": 16, "decoder_channels": [8, 4]}
+    configure(samples=8, validations=1, lr=0.0, encoder_weights="resnet18.pth")
+    given = json.loads(Path("params.yaml").read_text())
+    given |= {"selected_systems": {"tiny": "view2voxel"}, "systems": {"tiny": system}}
+    Path("params.yaml").write_text(json.dumps(given))
+    state = run(monkeypatch)["state"]
+    assert "encoder from resnet18.pth: 100 tensors" in capsys.readouterr().out
+    theirs = torch.load("resnet18.pth", weights_only=True)["layer3.1.conv2.weight"]
+    assert torch.allclose(state["encoder.9.residual.3.weight"], theirs, atol=1e-6)
+    # Other weights are another training: what it left is not taken up.
+    torch.save(resnet18().state_dict(), "resnet18.pth")
+    rerun(monkeypatch)
+    assert "is of a training with other train.encoder_weights" in capsys.readouterr().out
+    Path("resnet18.pth").unlink()
+    with pytest.raises(ValueError, match="train.encoder_weights: expected a file of weights, found no resnet18.pth"):
+        run(monkeypatch)
+
+
 def test_what_can_not_be_started_from_is_refused_by_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch)
     shutil.copy("data/checkpoints/tiny.pt", "first.pt")

@@ -114,7 +114,7 @@ def test_the_crumb_goes_and_the_size_is_that_asked_for(project: Path) -> None:
 def test_what_can_not_be_is_refused(project: Path) -> None:
     answering = load(system="constant")
     for size in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="--size: expected a number over 0, got"):
+        with pytest.raises(ValueError, match="--size: expected a number over 0 and up to 1e\\+30, got"):
             answering.predict("a.png", size=size)
     with pytest.raises(ValueError, match="--faces: expected 4 or more, got 3"):
         answering.predict("a.png", faces=3)
@@ -173,6 +173,12 @@ def test_a_prediction_that_is_no_number_is_said(project: Path) -> None:
             load(system=system).predict("a.png")
 
 
+def test_another_projects_parameters_are_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("prepare: {split: 0.2}")
+    assert where(None, None) == network.WEIGHTS
+
+
 def test_who_answers(project: Path) -> None:
     for name in ("a", "b"):
         write_checkpoint(network.CHECKPOINTS / f"{name}.pt", torch.full((16, 16, 16), 0.6))
@@ -197,5 +203,6 @@ def test_a_checkpoint_answers_by_its_own_threshold(project: Path) -> None:
     assert trained(project / "other.safetensors", None).threshold == 0.45
     assert trained(project / "other.safetensors", 0.7).threshold == 0.7
     assert trained(project / "bare.pt", None).threshold == 0.5
-    assert trained(network.CHECKPOINTS / "constant.pt", None).threshold == 0.2
+    for path in (network.CHECKPOINTS / "constant.pt", (network.CHECKPOINTS / "constant.pt").resolve()):
+        assert trained(path, None).threshold == 0.2
     assert load("other.safetensors").predict("a.png").threshold == 0.45

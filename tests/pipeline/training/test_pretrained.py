@@ -50,8 +50,6 @@ def test_the_encoder_sees_what_torchvisions_sees(theirs: ResNet, tmp_path: Path)
 def test_what_does_not_fit_is_refused_by_name(theirs: ResNet, tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     network = view2voxel.Model(view2voxel.Config(**SIZES))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="train.encoder_weights: expected a file of weights, found no .*18.pth"):
-        take_encoder(path, network)
     path.write_bytes(b"<html>")
     with pytest.raises(ValueError, match="expected torchvision's ResNet-18 in .*18.pth, got "):
         take_encoder(path, network)
