@@ -24,7 +24,9 @@ from pipeline.runtime import params
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data/README.md"])
+    for path in sorted(
+        [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/*.md"), *ROOT.glob("data/weights/*.md")]
+    )
 }
 TOPS = ("pipeline", "model", "tests", "benchmarks", "docs", "data", ".ci")
 FILES = [str(path.relative_to(ROOT)) for top in TOPS[:4] for path in (ROOT / top).rglob("*.py")]
