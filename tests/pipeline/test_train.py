@@ -485,7 +485,7 @@ def test_what_can_not_be_started_from_is_refused_by_name(project: Path, monkeypa
     run(monkeypatch)
     shutil.copy("data/checkpoints/tiny.pt", "first.pt")
     configure(start_from="none.pt")
-    with pytest.raises(OSError, match="none.pt"):
+    with pytest.raises(ValueError, match="train.start_from: expected a file of weights, found no none.pt"):
         run(monkeypatch)
     Path("text.pt").write_text("no weights")
     configure(start_from="text.pt")

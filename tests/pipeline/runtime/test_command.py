@@ -15,7 +15,7 @@ from pipeline.runtime.command import progress
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "pipeline").glob("[!_]*.py"))
 NEEDED: dict[str, tuple[str, ...]] = dict.fromkeys(("render", "voxelize", "pack"), ("chair",))
-NEEDED |= dict.fromkeys(("train", "metrics", "report"), ("r3d",))
+NEEDED |= dict.fromkeys(("train", "metrics"), ("r3d",))
 NEEDED |= {
     "predict": ("photo.png", "--out", "mesh.glb"),
     "imagine": ("--out", "shapes"),
