@@ -7,6 +7,7 @@ import pytest
 from benchmarks import gpu
 
 
+@pytest.mark.long
 def test_no_job_keeps_the_others_from_running(capfd: pytest.CaptureFixture[str]) -> None:
     given = {
         "slow": (1, ["-c", "print('begun', flush=True); import time; time.sleep(60)"]),

@@ -178,6 +178,7 @@ def test_every_sample_is_scored_and_nothing_else_written():
         assert [path.name for path in Path(f"data/metrics/{name}").iterdir()] == ["overall.json"]
 
 
+@pytest.mark.long
 def test_fewer_views_score_the_first_ones(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/shards").symlink_to(Path("data/shards").resolve())

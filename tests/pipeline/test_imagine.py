@@ -83,6 +83,7 @@ def test_a_way_without_photos_leads_from_draw_to_draw(model: vaegan3d.Model) -> 
     assert torch.allclose(way, imagine.shapes(model, CONFIG, None, 2, 3), atol=1e-4)
 
 
+@pytest.mark.long
 def test_an_empty_shape_is_shown_as_nothing(tmp_path: Path) -> None:
     logits = torch.full((5, 8, 8, 8), -9.0)
     logits[[0, 2, 3, 4], 2:6, 2:6, 2:6] = 9

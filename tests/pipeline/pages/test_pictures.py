@@ -115,6 +115,7 @@ def moved(size: float, *centre: float) -> tuple[np.ndarray, np.ndarray]:
 SMALL, NOTHING = moved(0.2, 0, 0, 0), (np.full((5, 3), np.nan), np.zeros((0, 3), int))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "other", [moved(0.9, 0, 0, 0), moved(0.2, 0.4, -0.4, 0.4), moved(0.2, 30, -8, 9), moved(1, 0, 2, -9), NOTHING]
 )

@@ -97,6 +97,7 @@ def busy(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_one_worker_makes_one_call_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEVIEW_WORKERS", "1")
     assert all(alone for _, alone in parallel(busy, [(tmp_path,)] * 10, "test"))

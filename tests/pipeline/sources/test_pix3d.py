@@ -63,6 +63,7 @@ def test_one_model_a_photo_grouped_by_shape(tmp_path: Path) -> None:
     assert names == ["img/desk/0003.png", "mask/desk/0003.png", "model/desk/SHAPE_0/voxel.mat", "pix3d.json"]
 
 
+@pytest.mark.long
 def test_the_official_split_keeps_shapes_whole(tmp_path: Path) -> None:
     names = [f"{n:04}" for n in range(60)]
     trees.write_pix3d(tmp_path, names, shapes=30, size=(6, 9))

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torchvision.models import ResNet, resnet18
 
 from model import view2voxel
 from model.layers.encoders import residual_encoder
@@ -16,8 +16,10 @@ SIZES = {"image_size": (64, 64), "resolution": 16, "decoder_channels": (8, 4)}
 
 
 @pytest.fixture
-def theirs() -> ResNet:
+def theirs() -> Any:
     """torchvision's network with other weights and statistics everywhere than a new one has."""
+    from torchvision.models import resnet18  # a second of every test run, were it on top
+
     torch.manual_seed(1)
     network = resnet18()
     for name, value in network.state_dict().items():
@@ -28,7 +30,7 @@ def theirs() -> ResNet:
     return network.eval()
 
 
-def test_the_encoder_sees_what_torchvisions_sees(theirs: ResNet, tmp_path: Path) -> None:
+def test_the_encoder_sees_what_torchvisions_sees(theirs: Any, tmp_path: Path) -> None:
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
     network = view2voxel.Model(view2voxel.Config(**SIZES))  # type: ignore[arg-type]
     take_encoder(tmp_path / "resnet18.pth", network)
@@ -47,7 +49,7 @@ def test_the_encoder_sees_what_torchvisions_sees(theirs: ResNet, tmp_path: Path)
         assert (residual_encoder((64, 128, 256, 512), 2).eval()(gray) - expected).abs().max() > 0.1
 
 
-def test_what_does_not_fit_is_refused_by_name(theirs: ResNet, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused_by_name(theirs: Any, tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     network = view2voxel.Model(view2voxel.Config(**SIZES))  # type: ignore[arg-type]
     path.write_bytes(b"<html>")
