@@ -26,17 +26,16 @@ import traceback
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 import yaml
 from torch import Tensor
 
 import model
+from benchmarks.store import AT_ONCE, Late, Store, StoreFeed, read_store
 from model.layers.descriptors import descriptor
 from pipeline import train
 from pipeline.runtime.files import atomic_write
@@ -45,17 +44,12 @@ from pipeline.runtime.params import Dataset, build, load, read
 from pipeline.scoring.distances import iou
 from pipeline.scoring.neighbours import nearest_rows
 from pipeline.scoring.statistics import intervals, paired
-from pipeline.shards.batches import grids, unpack_bits
-from pipeline.shards.layout import VARIANTS
-from pipeline.shards.views import prepare
+from pipeline.shards.batches import grids
 from pipeline.training import checkpoints
-from pipeline.training.feed import Feed
-from pipeline.training.order import Batches
 from pipeline.training.params import Params
 
 SIDE = 32  # of the grids by which everything is compared
 THRESHOLDS = [round(0.05 * n, 2) for n in range(1, 20)]
-AT_ONCE = 256  # views prepared, or predicted, at a time
 LARGE = 4096  # numbers
 
 
@@ -68,114 +62,6 @@ def inside(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-class Late(Exception):
-    """The time of a training is over."""
-
-
-@dataclass
-class Store:
-    """Shards on the device, a row a model: prepared views (N, V, 1, H, W), packed grids, points or None.
-
-    `origin` (N,) is the row of the model that a row is a variant of, its own where it is none.
-    """
-
-    images: Tensor
-    grids: Tensor
-    points: Tensor | None
-    origin: Tensor
-    synsets: list[str]
-    ids: list[str]
-    splits: list[str]
-
-    @property
-    def views(self) -> int:
-        return self.images.shape[1]
-
-    def rows(self, splits: Sequence[str], variants: bool = False, first: set[str] | None = None) -> list[int]:
-        """Rows of the splits; those of variants as well, or only of these models."""
-        own = self.origin.tolist()
-        return [
-            row
-            for row, (split, name) in enumerate(zip(self.splits, self.ids, strict=True))
-            if split in splits and (variants or own[row] == row) and (first is None or name in first)
-        ]
-
-    def batch(self, rows: Tensor, views: Tensor, resolution: int) -> dict[str, Any]:
-        found = {
-            "images": self.images[rows, views][:, None],
-            "occupancy": grids(self.grids[rows], resolution).float(),
-            "model": rows,
-            "origin": self.origin[rows],
-        }
-        return found | ({} if self.points is None else {"points": self.points[rows]})
-
-
-def read_store(folder: Path, image_size: tuple[int, int]) -> Store:
-    """All shards of a folder; variants are rows of the training split."""
-    images, packed, points, synsets, ids, splits = [], [], [], [], [], []
-    for path in sorted(folder.glob("*/*.h5")):
-        with h5py.File(path, locking=False) as file:
-            synset, split = str(file.attrs["synset"]), str(file.attrs["split"])
-            names = [value.decode() for value in file["model_id"][:]]
-            for start in range(0, len(names), 32):
-                views = torch.from_numpy(file["views"][start : start + 32]).to(device())
-                masks = torch.from_numpy(file["masks"][start : start + 32]).to(device())
-                images.append(prepare(views, unpack_bits(masks, views.shape[-1]), image_size))
-            packed.append(torch.from_numpy(file["occupancy"][:]).to(device()))
-            if "points" in file:
-                points.append(torch.from_numpy(file["points"][:]).to(device()))
-            synsets += len(names) * [synset]
-            splits += len(names) * [split]
-            ids += names
-    row_of = {name: row for row, name in enumerate(ids)}
-    owner = [name.rpartition("~")[0] if of == VARIANTS else name for name, of in zip(ids, splits, strict=True)]
-    origin = torch.tensor([row_of[name] for name in owner], device=device())
-    splits = ["train" if of == VARIANTS else of for of in splits]
-    clouds = torch.cat(points) if len(points) == len(packed) else None
-    return Store(torch.cat(images), torch.cat(packed), clouds, origin, synsets, ids, splits)
-
-
-class StoreFeed(Feed):
-    """What a training reads, from a store.
-
-    Args:
-        store: of all models.
-        rows, val: of the store to train and validate on.
-        until: `time.monotonic()` at which it gives up with Late.
-        params, config: as of Feed.
-    """
-
-    def __init__(self, store: Store, rows: list[int], val: list[int], until: float, params: Params, config: Any):
-        self.store, self.until, self.params, self.config = store, until, params, config
-        self.rows, self.val = (torch.tensor(some, device=device()) for some in (rows, val))
-
-    def training(self, step: int) -> Iterator[dict[str, Any]]:
-        store, params = self.store, self.params
-        names = [store.synsets[row] for row in self.rows.tolist() for _ in range(store.views)]
-        groups = names if params.balanced else None
-        for some in Batches(len(names), params.batch_size, range(step, params.steps), params.seed, groups=groups):
-            if time.monotonic() > self.until:
-                raise Late
-            yield self._batch(self.rows, torch.tensor(some, device=device()), store.views)
-
-    def validation(self) -> Iterator[dict[str, Any]]:
-        return self._all(self.val, min(self.params.validation_views, self.store.views))
-
-    def memory(self) -> Iterator[dict[str, Any]]:
-        return self._all(self.rows, self.store.views)
-
-    def some(self, items: Sequence[int]) -> dict[str, Any]:
-        """As many, the first ones: a store's items are not the shards'."""
-        return self._batch(self.val, torch.arange(min(len(items), len(self.val)), device=device()), 1)
-
-    def _all(self, rows: Tensor, views: int) -> Iterator[dict[str, Any]]:
-        items = torch.arange(len(rows) * views, device=device())
-        return (self._batch(rows, some, views) for some in items.split(AT_ONCE))
-
-    def _batch(self, rows: Tensor, items: Tensor, views: int) -> dict[str, Any]:
-        return self.store.batch(rows[items // views], items % views, self.config.resolution)
 
 
 class Alone(train.Trainer):
