@@ -62,12 +62,12 @@ from typing import TYPE_CHECKING
 from pipeline.answers.shape import FORMATS, check
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_write, told
-from pipeline.sources.photos import APPLE, CUT_OUTS
+from pipeline.sources.photos import CUT_OUTS
 
 if TYPE_CHECKING:  # which waits for torch; what is asked for is looked at before
     from pipeline.answers.network import Network
 
-PICTURES = (*APPLE, ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURES = (".heic", ".heif", ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SEEN, PREVIEW = "_seen.png", "_preview.png"  # ends of the names of pictures beside a shape
 
 

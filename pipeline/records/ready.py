@@ -26,6 +26,7 @@ MODULES = (
     "pipeline.sources.layout",
     "pipeline.sources.mat",
     "pipeline.sources.photos",
+    "pipeline.sources.pictures",
     "pipeline.geometry.points",
     __name__,
 )  # code that has a say in these records

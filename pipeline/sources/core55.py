@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.sources import mat, photos, tree
+from pipeline.sources import mat, photos, pictures, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views
 
 FOLDER = re.compile(r"/(?P<split>train|val|test)_(imgs|voxels)/(?P<id>[^/]+)/")
@@ -48,7 +48,7 @@ def parts(root: Path, ref: ModelRef) -> list[str]:
 
 
 def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
-    rgba = photos.stacked([photos.decode(tree.read(root, location)) for location in _pictures(ref)])
+    rgba = photos.stacked([pictures.decode(tree.read(root, location)) for location in _pictures(ref)])
     masks = np.stack([photos.object_mask(picture) for picture in rgba])
     gray = np.stack([photos.grayscale(picture) for picture in rgba])
     return Views(np.where(masks, gray, np.uint8(255)), masks, np.full((VIEWS, 4, 4), np.nan), np.full(VIEWS, np.nan))

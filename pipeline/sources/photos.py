@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from pipeline.sources.pictures import decode, frames
 
 TOLERANCE = 24  # levels of 256 by which a background may vary in each channel
 SPECK = 1 / 5000  # share of the picture up to which an enclosed patch in the background's colour is the object's
@@ -16,9 +17,10 @@ WIDE = 1024  # pixels a side to which a photo is averaged before its object is c
 MOSTLY, SURE = 0.6, 0.85  # of the border in the background's colour
 CUT_AT, FRAME = 256, 0.03  # GrabCut's picture, pixels a side, and the share of the shorter one that frames it
 PIECE, LEAST, MOST = 0.1, 0.005, 0.97  # of the largest piece what is kept; of what the frame holds what is an object
+FILLED = 0.95  # of its box is opaque where an alpha channel cuts nothing out
+SHADE, HUE, SHADED = (0.6, 0.95), 8, 0.1  # light and levels of 256 of a shadow; share of an object worth a warning
 BRUSH = np.ones((3, 3), np.uint8)
 SMALLEST, BLACK = 9, 12  # pixels of an object, and levels of 256 up to which all of it is black
-APPLE = (".heic", ".heif")  # which Pillow reads only with a plug-in
 CUT_OUTS = "auto", "alpha", "uniform", "grabcut", "rembg"
 HELP = "a plain background, an alpha channel or --mask tells the object"
 LONGEST = 512  # pixels along the object to which larger photos are averaged; about twice a training view
@@ -50,9 +52,9 @@ def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> P
     Raises:
         ValueError: photo or mask is no image that Pillow reads, or they differ in size, or no object is found.
     """
-    rgba = _opened(path, WIDE if mask is None else None)
+    rgba, count = _opened(path, WIDE if mask is None else None)
     if mask is not None:
-        white = grayscale(_opened(mask)) >= 128
+        white = grayscale(_opened(mask)[0]) >= 128
         if white.shape != rgba.shape[:2]:
             sizes = " and ".join(f"{w} x {h}" for h, w in (rgba.shape[:2], white.shape))
             raise ValueError(f"{mask}: expected a mask of the size of {path}, got {sizes}")
@@ -70,17 +72,18 @@ def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> P
             raise ValueError(f"expected an object with light and shade, got one that is all black, by {how}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {HELP}") from error
-    return Photo(*_reduced(gray, found), how)
+    return Photo(*_reduced(gray, found), how + f", in the first of {count} frames" * (count > 1))
 
 
-def _opened(path: Path, longest: int | None = None) -> np.ndarray:
+def _opened(path: Path, longest: int | None = None) -> tuple[np.ndarray, int]:
+    """Pixels of a file, and how many frames it has."""
     try:
-        return decode(path.read_bytes(), longest=longest)
+        data = path.read_bytes()
+        return decode(data, longest=longest), frames(data)
     except OSError as error:
         raise ValueError(f"{path}: expected a picture that can be read: {error.strerror}") from error
     except ValueError as error:
-        hint = "; convert it to JPEG" if path.suffix.lower() in APPLE else ""
-        raise ValueError(f"{path}: {error}{hint}") from error
+        raise ValueError(f"{path}: {error}") from error
 
 
 def cut(rgba: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
@@ -91,23 +94,66 @@ def cut(rgba: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
     """
     if method not in CUT_OUTS:
         raise ValueError(f"--cut-out: expected one of {', '.join(CUT_OUTS)}, got '{method}'")
-    opaque = rgba[..., 3] >= 128
-    if not opaque.any():
+    highest = int(rgba[..., 3].max())
+    opaque = rgba[..., 3] >= min(128, highest / 2)  # of what is hazy all over, the densest
+    if not highest:
         raise ValueError("expected an object, got a fully transparent picture")
-    if method in ("auto", "alpha") and not opaque.all():
+    if not opaque.all() and (method == "alpha" or (method == "auto" and not framing(opaque))):
         return opaque, "its alpha channel"
     if method == "alpha":
         raise ValueError("expected an alpha channel that cuts the object out, got a picture opaque all over")
+    if method == "auto" and not opaque.all():
+        return _framed(rgba, opaque)
     rgb = np.where(opaque[..., None], rgba[..., :3], np.uint8(255))
     if np.ptp(rgb, axis=(0, 1)).max() <= TOLERANCE:
         raise ValueError("expected an object, got a picture in one colour")
     if method in ("auto", "uniform"):
         try:
-            return foreground(rgb, sure=method == "auto"), "its uniform background"
+            mask = foreground(rgb, sure=method == "auto")
+            return mask, "its uniform background" + _shadowed(rgb, mask)
         except ValueError:
             if method == "uniform":
                 raise
     return (by_rembg(rgb), "rembg") if method == "rembg" else (by_grabcut(rgb), "GrabCut, which guesses")
+
+
+def framing(opaque: np.ndarray) -> bool:
+    """Whether an alpha channel (H, W) bool cuts nothing out: a rectangle, but for round corners or specks."""
+    return bool(opaque[_box(opaque)].mean() >= FILLED)
+
+
+def _framed(rgba: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, str]:
+    """As `cut`, of a picture whose alpha channel frames it; or the frame, where that seems to be the object itself.
+
+    What GrabCut guesses is taken only where the frame reaches from side to side, or from top to bottom: what is busy
+    all over and stands in the middle is rather the front of a cabinet than a photo.
+    """
+    box = _box(opaque)
+    inside, clear = rgba[box], ~opaque[box]
+    border = np.concatenate([side for whole in (inside, inside.swapaxes(0, 1)) for side in (whole[0], whole[-1])])
+    filled = np.where(clear[..., None], np.median(border[border[:, 3] >= 128], axis=0).astype(np.uint8), inside)
+    filled[..., 3] = 255
+    wide = any(span.stop - span.start == length for span, length in zip(box, opaque.shape, strict=True))
+    try:
+        found, how = cut(filled, "auto" if wide else "uniform")
+    except ValueError:
+        return opaque, "its alpha channel, which is a rectangle"
+    if found.mean() < PIECE**2:
+        return opaque, "its alpha channel, which is a rectangle"
+    mask = np.zeros_like(opaque)
+    mask[box] = found & ~clear
+    return mask, f"{how}, as its alpha channel cuts nothing out"
+
+
+def _shadowed(rgb: np.ndarray, mask: np.ndarray) -> str:
+    """A warning where much of what stands on a uniform background is of that colour, only darker, as shadows are."""
+    colour = np.median(rgb[~mask], axis=0)
+    if not (size := int(mask.sum())) or colour.max() < 128:
+        return ""
+    light = rgb[mask] @ colour / (colour @ colour)  # how much of the background's light each pixel has
+    alike = np.abs(rgb[mask] - light[:, None] * colour).max(axis=1) <= HUE
+    shade = (alike & (light > SHADE[0]) & (light < SHADE[1])).sum() / size
+    return f", of which {shade:.0%} may be a shadow: --show shows it, --mask helps" if SHADED < shade < 0.9 else ""
 
 
 def by_grabcut(rgb: np.ndarray) -> np.ndarray:
@@ -152,30 +198,6 @@ def by_rembg(rgb: np.ndarray) -> np.ndarray:
     except ImportError as error:
         raise ValueError(f"--cut-out: expected rembg to be installed (pip install rembg), got {error}") from error
     return np.asarray(remove(Image.fromarray(rgb), only_mask=True).convert("L")) >= 128
-
-
-def decode(data: bytes, upright: bool = True, longest: int | None = None) -> np.ndarray:
-    """Pixels (H, W, 4) uint8, red, green, blue, alpha, of an image file.
-
-    Args:
-        upright: whether they are turned as its camera says.
-        longest: a JPEG much larger than that may be read at a half, a quarter or an eighth, but not below it.
-
-    Raises:
-        ValueError: it is no image that Pillow reads.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if longest:
-                image.draft(None, (longest, longest))
-            turned = ImageOps.exif_transpose(image) if upright else image
-            if turned.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-                turned = Image.fromarray((np.asarray(turned) / 257).clip(0, 255).astype(np.uint8))
-            return np.asarray(turned.convert("RGBA"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"expected a picture, got {len(data)} bytes that Pillow can't identify") from error
-    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(f"expected a picture, got {error}") from error
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -229,6 +251,8 @@ def foreground(rgb: np.ndarray, sure: bool = False) -> np.ndarray:
         behind[edge] = True
     behind[0] = False  # no region: whatever has another colour
     mask = ~behind[regions]
+    _, piece, about, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    mask &= (about[:, cv2.CC_STAT_AREA] > SPECK * mask.size)[piece]  # what is smaller is noise, as around JPEG's edges
     if uniform < share or not mask.any():
         found = "nothing else" if uniform >= share else f"{uniform:.0%} of the border in one colour"
         raise ValueError(f"expected an object on a uniform background, got {found}")
@@ -276,11 +300,16 @@ def _averaged(rgba: np.ndarray) -> np.ndarray:
 
 def _reduced(gray: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cropped to the mask, and averaged down to at most LONGEST pixels a side, background left out of the means."""
-    box = tuple(slice(hit[0], hit[-1] + 1) for hit in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))))
-    gray, mask = gray[box], mask[box]
+    gray, mask = gray[_box(mask)], mask[_box(mask)]
     factor = -(-max(gray.shape) // LONGEST)
     if factor > 1:
         share = np.asarray(Image.fromarray(mask.astype(np.float32)).reduce(factor))
         light = np.asarray(Image.fromarray((gray * mask).astype(np.float32)).reduce(factor))
         gray, mask = (light / np.maximum(share, 1e-6)).round().clip(0, 255).astype(np.uint8), share >= 0.5
     return gray, mask
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns in which a mask (H, W) bool has something."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

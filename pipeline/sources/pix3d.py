@@ -26,7 +26,7 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.runtime.files import sha256
-from pipeline.sources import mat, photos, tree
+from pipeline.sources import mat, photos, pictures, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, listing, slug, turned
 
 LIST = "pix3d.json"
@@ -53,8 +53,8 @@ def parts(root: Path, ref: ModelRef) -> list[str]:
 def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     base, photo = _photo(root, ref)
     # Masks and poses are of the photo as it is stored, not as its camera was held.
-    gray = photos.grayscale(photos.decode(tree.read(root, ref.views), upright=False))
-    mask = photos.grayscale(photos.decode(tree.read(root, base + photo["mask"]), upright=False)) >= 128
+    gray = photos.grayscale(pictures.decode(tree.read(root, ref.views), upright=False))
+    mask = photos.grayscale(pictures.decode(tree.read(root, base + photo["mask"]), upright=False)) >= 128
     if gray.shape != mask.shape:
         raise ValueError(f"expected a photo and a mask of one size, got {gray.shape} and {mask.shape}")
     focal = photo["focal_length"] / SENSOR_MM * gray.shape[1]

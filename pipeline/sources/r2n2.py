@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.geometry.meshes import MeshError
-from pipeline.sources import binvox, photos, tree
+from pipeline.sources import binvox, photos, pictures, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, matches, turned
 from pipeline.sources.shapenet_v1 import FRONT_X
 
@@ -46,8 +46,7 @@ def parts(root: Path, ref: ModelRef) -> list[str]:
 
 def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     metadata = _metadata(root, ref)
-    pictures = [photos.decode(tree.read(root, location)) for location in _pictures(ref, len(metadata))]
-    rgba = photos.stacked(pictures)
+    rgba = photos.stacked([pictures.decode(tree.read(root, name)) for name in _pictures(ref, len(metadata))])
     masks = rgba[..., 3] >= 128
     gray = np.stack([photos.grayscale(picture) for picture in rgba])
     cameras = np.stack([camera(azimuth, elevation, FARTHEST * ratio) for azimuth, elevation, _, ratio in metadata])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,10 +102,108 @@ def test_an_object_may_fill_its_picture_where_the_corners_show_the_background() 
     assert np.array_equal(photos.foreground(pixels, sure=True), disc)
 
 
-def test_a_photo_of_a_telephone_is_told_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0 ftypheic")
-    with pytest.raises(ValueError, match="a.HEIC: expected a picture, got .*; convert it to JPEG$"):
-        photos.read_photo(tmp_path / "a.HEIC")
+def seat(background: int = 255, height: int = 120, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """A bluish chair on a background, (H, W, 4) uint8, and its mask."""
+    mask = np.zeros((height, width), bool)
+    mask[20:60, 50:65] = mask[60:72, 50:100] = mask[72:105, 52:58] = mask[72:105, 92:98] = True
+    pixels = np.full((height, width, 4), (*3 * [background], 255), np.uint8)
+    pixels[mask, :3] = (70, 80, 110)
+    return pixels, mask
+
+
+def alphas(name: str) -> np.ndarray:
+    """(H, W, 4) uint8 pictures of `seat` whose alpha channel cuts nothing out."""
+    pixels, mask = seat(40 if "dark" in name else 255)
+    if name == "one clear pixel":
+        pixels[5, 7, 3] = 0
+    elif name == "one clear pixel amid the object":
+        pixels[65, 70, 3] = 0
+    elif name == "all a little clear":
+        pixels[..., 3] = 254
+    elif name == "half clear":
+        pixels[..., 3] = 100
+    elif name == "hazy":
+        pixels[..., 3] = np.where(mask, 255, 140)
+    elif name == "busy behind":
+        stripes = np.array([[60, 150, 60], [200, 60, 70], [200, 150, 70]])[np.indices(mask.shape).sum(axis=0) // 7 % 3]
+        noise = np.random.default_rng(0).integers(-12, 13, stripes.shape)
+        pixels[..., :3] = np.where(mask[..., None], pixels[..., :3], stripes) + noise
+        pixels[:6, :, 3] = pixels[-6:, :, 3] = 0
+    elif "canvas" in name:
+        clear = np.zeros((150, 200, 4), np.uint8)
+        clear[15:135, 20:180] = pixels
+        return clear
+    else:
+        ys, xs = (np.minimum(n, n[::-1]) for n in map(np.arange, mask.shape))  # rows and columns from the nearest edge
+        far = np.hypot(np.maximum(15 - ys, 0)[:, None], np.maximum(15 - xs, 0)[None]) > 15
+        pixels[far] = 0
+    return pixels
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one clear pixel",
+        "one clear pixel amid the object",
+        "all a little clear",
+        "half clear",
+        "hazy",
+        "busy behind",
+        "pasted on a clear canvas",
+        "dark, pasted on a clear canvas",
+        "round corners",
+        "dark, round corners",
+    ],
+)
+def test_an_alpha_channel_that_cuts_nothing_out_is_passed_over(name: str) -> None:
+    pixels = alphas(name)
+    wanted = seat()[1]
+    if pixels.shape[0] > 120:
+        wanted = np.pad(wanted, ((15, 15), (20, 20)))
+    found, how = photos.cut(pixels)
+    assert (found & wanted).sum() / (found | wanted).sum() > (0.9 if "busy" in name else 0.999), how
+    framed = name not in ("all a little clear", "half clear", "hazy")
+    assert how.endswith("as its alpha channel cuts nothing out") == framed
+    if framed:
+        assert photos.cut(pixels, "alpha")[1] == "its alpha channel"
+
+
+@pytest.mark.parametrize("inner", [(90, 90, 90), (150, 60, 60)])
+def test_a_rectangle_on_a_clear_canvas_may_be_the_object(inner: tuple[int, int, int]) -> None:
+    """The front of a box, of one colour, and of one with a small handle."""
+    pixels = np.zeros((100, 120, 4), np.uint8)
+    pixels[20:80, 30:90] = (90, 90, 90, 255)
+    pixels[48:52, 50:54, :3] = inner
+    found, how = photos.cut(pixels)
+    assert np.array_equal(found, pixels[..., 3] > 0) and how == "its alpha channel, which is a rectangle"
+
+
+def test_a_shadow_is_warned_of() -> None:
+    pixels, mask = seat()
+    assert photos.cut(pixels) == (pytest.approx(mask), "its uniform background")
+    ys, xs = np.mgrid[:120, :160]
+    shadow = ((ys - 105) / 8) ** 2 + ((xs - 80) / 45) ** 2 < 1
+    pixels[shadow & ~mask, :3] = 200
+    share = (shadow & ~mask).sum() / (shadow | mask).sum()
+    assert f"of which {share:.0%} may be a shadow" in photos.cut(pixels)[1]
+
+
+def test_the_noise_around_the_edges_of_a_jpeg_is_not_the_objects(tmp_path: Path) -> None:
+    pixels, mask = seat()
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "a.jpg", quality=25)
+    read = photos.read_photo(tmp_path / "a.jpg")
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    assert np.abs(np.array(read.mask.shape) - [np.ptp(rows) + 1, np.ptp(columns) + 1]).max() <= 4
+
+
+def test_of_several_frames_the_first_is_taken_and_said_to_be(tmp_path: Path) -> None:
+    ring = photo(tmp_path / "a.png", (255, 255, 255))
+    first = Image.open(tmp_path / "a.png")
+    first.save(
+        tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", first.size, c) for c in ("red", "blue")]
+    )
+    read = photos.read_photo(tmp_path / "a.gif")
+    assert read.how == "its uniform background, in the first of 3 frames" and np.array_equal(read.mask, ring)
 
 
 def test_the_line_between_wall_and_floor_is_not_the_objects() -> None:
@@ -231,14 +328,6 @@ def test_a_background_that_is_none_is_told() -> None:
         photos.foreground(np.full((9, 9, 3), 7, np.uint8))
     with pytest.raises(ValueError, match="expected an object, got a fully transparent picture"):
         photos.object_mask(np.zeros((9, 9, 4), np.uint8))
-
-
-def test_as_stored_or_as_the_camera_was_held() -> None:
-    content, exif = io.BytesIO(), Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (80, 60), "red").save(content, "JPEG", exif=exif)
-    assert photos.decode(content.getvalue()).shape == (80, 60, 4)
-    assert photos.decode(content.getvalue(), upright=False).shape == (60, 80, 4)
 
 
 @pytest.mark.parametrize("shape", [(300, 401), (401, 300), (200, 600), (24, 32), (25, 20)])
