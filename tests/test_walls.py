@@ -24,6 +24,7 @@ WALLS = {
     "scoring": "geometry runtime shards sources",
     "training": "model runtime scoring shards",
     "pages": "geometry scoring",
+    "findings": "answers families geometry model pages records runtime scoring shards sources training",
     "answers": "geometry model pages runtime scoring shards sources training",
     "synthesize": "families runtime",
     "catalog": "geometry records runtime sources",
@@ -38,6 +39,7 @@ WALLS = {
     "predict": "answers runtime sources",
     "imagine": "answers geometry pages runtime sources training",
     "export": "runtime scoring training",
+    "inspect": "findings runtime",
     "__main__": "runtime",
 }
 ALLOWED = {name: set(others.split()) for name, others in WALLS.items()}

@@ -95,23 +95,38 @@ def strip(rows: list[tuple[np.ndarray, Surface, list[Surface]]], titles: list[st
 def gallery(surfaces: list[Surface], captions: list[str]) -> Image.Image:
     """Surfaces, not all of them empty, in rows of ABREAST at one scale, each with its caption below."""
     rays = camera_rays(corners(surfaces))
+    return tiles([shaded(surface, rays, PREDICTED_COLOUR) for surface in surfaces], captions)
+
+
+def tiles(pictures: list[Image.Image], captions: list[str]) -> Image.Image:
+    """Pictures as large as CELL in rows of ABREAST, each with its caption below."""
     width, height = CELL[0] + GAP, CELL[1] + HEADER
-    rows = -(-len(surfaces) // ABREAST)
-    sheet = Image.new("RGB", (min(len(surfaces), ABREAST) * width, rows * height), "white")
+    rows = -(-len(pictures) // ABREAST)
+    sheet = Image.new("RGB", (min(len(pictures), ABREAST) * width, rows * height), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (surface, caption) in enumerate(zip(surfaces, captions, strict=True)):
+    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left, top = index % ABREAST * width, index // ABREAST * height
-        sheet.paste(shaded(surface, rays, PREDICTED_COLOUR), (left + GAP // 2, top))
+        sheet.paste(picture, (left + GAP // 2, top))
         draw.text((left + width / 2, top + CELL[1] + HEADER / 2), caption, INK, font(15), anchor="mm")
     return sheet
+
+
+def both_sides(surface: Surface) -> Image.Image:
+    """A surface that is not empty, from the front and, turned by half, from behind."""
+    return gallery([surface, (turned(surface[0]), surface[1])], ["from the front", "from behind"])
+
+
+def turned(vertices: np.ndarray) -> np.ndarray:
+    """Vertices (N, 3) turned by half about Y."""
+    return vertices * np.array([-1, 1, -1], vertices.dtype)
 
 
 def portrait(seen: np.ndarray, surface: Surface) -> Image.Image:
     """What a network saw, (H, W) uint8, and a surface that is not empty, from the front and, turned by half, behind."""
     vertices, faces = surface
-    turned = vertices * np.array([-1, 1, -1], vertices.dtype)
-    rays = camera_rays(np.concatenate([vertices, turned]))
-    pictures = [shaded((points, faces), rays, PREDICTED_COLOUR) for points in (vertices, turned)]
+    behind = turned(vertices)
+    rays = camera_rays(np.concatenate([vertices, behind]))
+    pictures = [shaded((points, faces), rays, PREDICTED_COLOUR) for points in (vertices, behind)]
     photo = ImageOps.contain(Image.fromarray(seen), CELL)
     sheet = Image.new("RGB", (3 * (CELL[0] + GAP), CELL[1] + GAP), "white")
     sheet.paste(photo, ((CELL[0] + GAP - photo.width) // 2, (CELL[1] + GAP - photo.height) // 2))

@@ -49,9 +49,14 @@ def run(module: str, *arguments: Argument) -> NoReturn:
     except (ValueError, OSError) as error:
         if os.environ.get("ONEVIEW_TRACEBACK"):
             raise
-        sys.exit(f"error: {' '.join(line.strip() for line in told(error).splitlines())}")
+        sys.exit(line(error))
     except KeyboardInterrupt:
         sys.exit(STOPPED)
+
+
+def line(error: BaseException) -> str:
+    """An error in one line."""
+    return f"error: {' '.join(part.strip() for part in told(error).splitlines())}"
 
 
 @contextlib.contextmanager

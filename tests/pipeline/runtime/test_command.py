@@ -20,6 +20,7 @@ NEEDED |= {
     "predict": ("photo.png", "--out", "mesh.glb"),
     "imagine": ("--out", "shapes"),
     "export": ("r3d", "--out", "r3d.safetensors"),
+    "inspect": ("shard.h5",),
 }
 
 
