@@ -34,7 +34,7 @@ from pipeline.runtime.files import atomic_folder, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.shards import layout
 
-NOTE = ("fill_ratio", "components", "disagreement")
+NOTE = ("fill_ratio", "components", "disagreement", "lidded", "uncovered")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 Reads data/catalog/<category>.csv and the meshes, writes data/voxels/<category>.zip (see `records/records.py`). A record
 has `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64 from the
-normalised frame to the source's, `notes` (3,) float32 (fill ratio, components, disagreement; see `geometry/solid.py`).
-Models without a mesh have the grid that their data set brings (see `records/ready.py`).
+normalised frame to the source's, `notes` (5,) float32, a `Note` of `geometry/solid.py`. Models without a mesh have the
+grid that their data set brings (see `records/ready.py`).
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     run("pipeline.voxelize", CATEGORY)
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import catalog
-from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.points import outer_points
 from pipeline.records import ready, records
 from pipeline.runtime.params import Dataset, load
 
 GRIDS = ("computed", "ready")
 MODES = ("solid", "surface")
+UNCOVERED = (
+    0.01  # share of the surface that may have no cell: past it a computed grid is a reject, a ready one is named
+)
 MODULES = ("pipeline.geometry.solid", "pipeline.geometry.patches", *ready.MODULES, "pipeline.voxelize")
 
 
@@ -61,7 +64,11 @@ class Params:
 
 
 def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> records.Record:
-    """The record of one model; `model` is its synset/id."""
+    """The record of one model; `model` is its synset/id.
+
+    Raises:
+        MeshError: `uncovered`: cells are missing at more than UNCOVERED of the surface.
+    """
     from pipeline.geometry import solid  # Open3D and SciPy, for which nobody waits who needs no record
 
     if params.mode == "surface":
@@ -69,12 +76,14 @@ def compute(model: str, mesh: Mesh, affine: np.ndarray, params: Params) -> recor
         note = solid.noted(grid)
     else:
         grid, note = solid.solid(mesh.vertices, mesh.faces, params.resolution)
-    points = outer_points(mesh, grid, params.points, records.seeded(params.seed, model, "points"))
+    points, uncovered = outer_points(mesh, grid, params.points, records.seeded(params.seed, model, "points"))
+    if uncovered > UNCOVERED:
+        raise MeshError("uncovered", f"expected cells all along the surface, got none at {uncovered:.2%} of it")
     return {
         "occupancy": np.packbits(grid),
         "points": points,
         "affine": affine,
-        "notes": np.array([note.fill_ratio, note.components, note.disagreement], np.float32),
+        "notes": replace(note, uncovered=uncovered).row(),
     }
 
 
@@ -87,4 +96,20 @@ def main(category: str) -> None:
     dataset = load("dataset", Dataset)
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
     out = records.VOXELS / f"{category}.zip"
-    records.make(job(load("voxelize", Params)), Path(dataset.root), entries, out, dataset.max_rejected)
+    params = load("voxelize", Params)
+    records.make(job(params), Path(dataset.root), entries, out, dataset.max_rejected)
+    if params.grids == "ready":
+        warn_of_thin(out)
+
+
+def warn_of_thin(path: Path) -> None:
+    """Prints which grids of an archive lack cells at more than UNCOVERED of their mesh's surface, if any do."""
+    with records.Archive(path) as archive:
+        bare = {name: float(archive[name]["notes"][-1]) for name in archive.model_ids}
+    thin = sorted((name for name in bare if bare[name] > UNCOVERED), key=lambda name: (-bare[name], name))
+    if thin:
+        print(
+            f"voxelize {path.stem}: warning: {len(thin)} of {len(bare)} ready-made grids have no cell at more than "
+            f"{UNCOVERED:.0%} of their mesh's surface ({thin[0]}: {bare[thin[0]]:.1%}); voxelize.grids: computed has",
+            flush=True,
+        )

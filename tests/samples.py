@@ -39,7 +39,7 @@ def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3,
         occupancy=occupancy,
         points=points.astype(np.float32),
         affine=np.eye(4),
-        notes=np.array([occupancy.mean(), 1, 0], np.float32),
+        notes=np.array([occupancy.mean(), 1, 0, 0, 0], np.float32),
         depth=np.where(masks, 2, 0).astype(np.float16) if maps else None,
         normals=(masks[..., None] * np.array([0, 0, -127])).astype(np.int8) if maps else None,
     )

@@ -26,7 +26,7 @@ FORM = {
     "occupancy": ("Mo", np.uint8),
     "points": ("MP3", np.float32),
     "affine": ("M44", np.float64),
-    "notes": ("M3", np.float32),
+    "notes": ("M5", np.float32),
 }
 MAPS = {"depth": ("MVHW", np.float16), "normals": ("MVHW3", np.int8)}  # which are there where asked for
 ATTRIBUTES = ("synset", "split", "split_source", "resolution", "fingerprint")

@@ -12,17 +12,14 @@ Cell (i, j, k) is centred at ((i, j, k) + 0.5) / R - 0.5 along x, y (up), z.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from pipeline.geometry import patches
 from pipeline.geometry.open3d import o3d
-
-INWARD = (
-    1 - 1e-6
-)  # meshes are drawn in by this: a face on a grid plane belongs to the inner cell, whatever its rounding
+from pipeline.geometry.points import INWARD, in_cells
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
@@ -34,22 +31,30 @@ class Note:
     """How far a grid is to be trusted.
 
     fill_ratio: solid cells / all cells. components: 26-connected pieces of the solid. disagreement: share of the cells
-    off the surface that some directions hold for inside and others for outside.
+    off the surface that some directions hold for inside and others for outside. lidded: share of the solid cells that
+    closed holes or missing sides, with no surface in them. uncovered: share of the surface with no solid cell in it or
+    beside it (see `points.py`), 0 unless a grid was not made of its mesh.
     """
 
     fill_ratio: float
     components: int
-    disagreement: float
+    disagreement: float = 0.0
+    lidded: float = 0.0
+    uncovered: float = 0.0
+
+    def row(self) -> np.ndarray:
+        """All of it, (5,) float32, in this order."""
+        return np.array(astuple(self), np.float32)
 
 
 def surface(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> np.ndarray:
     """Cells (R, R, R) bool that a triangle touches: exact triangle-box overlap, borders included.
 
-    vertices (N, 3) float in the unit cube [-0.5, 0.5]^3, faces (M, 3) int. Everything is first scaled by `INWARD`.
+    vertices (N, 3) float in the unit cube [-0.5, 0.5]^3, faces (M, 3) int. Everything is first put `in_cells`.
     Raises ValueError as `solid` does.
     """
     vertices, faces = _checked(vertices, faces, resolution)
-    return _touched(vertices[faces] * INWARD, resolution)
+    return _touched(vertices[faces], resolution)
 
 
 def solid(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.ndarray, Note]:
@@ -59,20 +64,20 @@ def solid(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.
     Raises ValueError for no faces, indices out of range, vertices that are not finite or lie outside the cube.
     """
     vertices, faces = _checked(vertices, faces, resolution)
-    vertices = vertices * INWARD
     shell = _touched(vertices[faces], resolution)
     triangles, group, lids = patches.close(*patches.sew(*patches.weld(vertices, faces)))
-    yes, no = _vote(triangles, group, resolution)
+    yes, no = _vote(triangles * INWARD, group, resolution)
     body = shell | (yes > no)
     # The fan over a rim that is not star-shaped covers air too: only its cells beside something else count.
-    body |= _touched(lids, resolution) & ndimage.binary_dilation(body)
-    grid, split = _fill(body), ((yes > 0) & (no > 0))[~shell]
-    return grid, noted(grid, float(split.mean()) if split.size else 0.0)
+    lid = _touched(lids, resolution) & ndimage.binary_dilation(body)
+    grid, split = _fill(body | lid), ((yes > 0) & (no > 0))[~shell]
+    lidded = np.count_nonzero(lid & ~shell) / np.count_nonzero(grid)
+    return grid, replace(noted(grid), disagreement=float(split.mean()) if split.size else 0.0, lidded=lidded)
 
 
-def noted(grid: np.ndarray, disagreement: float = 0.0) -> Note:
-    """The note of a grid (R, R, R) bool."""
-    return Note(float(grid.mean()), int(ndimage.label(grid, np.ones((3, 3, 3)))[1]), disagreement)
+def noted(grid: np.ndarray) -> Note:
+    """The note of a grid (R, R, R) bool of which nothing else is known."""
+    return Note(float(grid.mean()), int(ndimage.label(grid, np.ones((3, 3, 3)))[1]))
 
 
 def _checked(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,18 +100,18 @@ def _checked(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[
 
 def _touched(triangles: np.ndarray, resolution: int) -> np.ndarray:
     """Cells (R, R, R) bool that triangles (M, 3, 3) touch."""
-    # Open3D loses cells of a triangle whose corners lie on a line, but not if two of them are the same.
+    triangles = in_cells(triangles, resolution)  # Open3D loses faces a hair beside a plane of cells, not those on it
+    # It loses cells of a triangle whose corners lie on a line, but not if two of them are the same.
     sides = np.roll(triangles, -1, axis=1) - triangles
     length = np.linalg.norm(sides, axis=2)
     bare = np.flatnonzero(np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1) <= 1e-12 * length.max(axis=1) ** 2)
     start = length[bare].argmax(axis=1)
-    triangles = triangles.copy()
     triangles[bare] = triangles[bare[:, None], np.stack([start, (start + 1) % 3, (start + 1) % 3], axis=1)]
 
     corners = o3d.utility.Vector3dVector(triangles.reshape(-1, 3))
     order = o3d.utility.Vector3iVector(np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3))
     cells = o3d.geometry.VoxelGrid.create_from_triangle_mesh_within_bounds(
-        o3d.geometry.TriangleMesh(corners, order), 1 / resolution, np.full(3, -0.5), np.full(3, 0.5)
+        o3d.geometry.TriangleMesh(corners, order), 1.0, np.zeros(3), np.full(3, float(resolution))
     )
     index = np.array([cell.grid_index for cell in cells.get_voxels()], np.int64).reshape(-1, 3)
     grid = np.zeros((resolution,) * 3, bool)

@@ -16,8 +16,8 @@ def dataset(rows: Sequence[Status]) -> str:
     """Three tables, of rows of data/shards/<category>/status.csv."""
     rejected = [row for row in rows if row["status"] != "packed"]
     packed = [row for row in rows if row["status"] == "packed"]
-    doubtful = [row for row in packed if float(row["disagreement"]) >= DOUBTFUL]
-    doubtful.sort(key=lambda row: (-float(row["disagreement"]), row["synset"], row["model_id"]))
+    doubtful = [row for row in packed if doubt(row) >= DOUBTFUL]
+    doubtful.sort(key=lambda row: (-doubt(row), row["synset"], row["model_id"]))
     reasons = Counter(f"{row['status']}: {row['reason']}" for row in rejected)
     counted = ", ".join(f"{count} {html.escape(reason)}" for reason, count in sorted(reasons.items()))
     parts = [
@@ -33,7 +33,8 @@ def dataset(rows: Sequence[Status]) -> str:
     parts += [
         "<h3>Doubtful grids</h3>",
         f"<p>{len(doubtful)} of {len(packed)} grids have cells, {DOUBTFUL:.0%} of all or more, that are inside by rays "
-        "along one axis and outside by another's: open or overlapping meshes, mostly.</p>",
+        "along one axis and outside by another's (open or overlapping meshes, mostly), or lack cells at that share of "
+        "the surface. Closed by lids is the share of the solid that closes holes and missing sides.</p>",
     ]
     if doubtful:
         notes = [
@@ -42,13 +43,20 @@ def dataset(rows: Sequence[Status]) -> str:
                 r["model_id"],
                 r["split"],
                 f"{float(r['disagreement']):.1%}",
+                f"{float(r['uncovered']):.1%}",
+                f"{float(r['lidded']):.1%}",
                 f"{float(r['components']):.0f}",
             ]
             for r in doubtful
         ]
-        parts += listed(["category", "model", "split", "cells in doubt", "pieces"], notes)
+        parts += listed(["category", "model", "split", "cells in doubt", "no cell", "closed by lids", "pieces"], notes)
     made = "<code>dvc repro pack</code>; every model is in <code>data/shards/*/status.csv</code>"
     return "\n".join([*parts, f'<p class="made">Made by {made}.</p>'])
+
+
+def doubt(row: Status) -> float:
+    """How far a grid is not to be trusted: the larger of two shares of its note (see `geometry/solid.py`)."""
+    return max(float(row["disagreement"]), float(row["uncovered"]))
 
 
 def counts(rows: Sequence[Status]) -> str:

@@ -7,6 +7,7 @@ mesh. A model without a mesh is in the frame of its grid: the unit cube is the c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def grid(root: Path, ref: ModelRef, params: Any) -> Record | None:
     """
     if ref.mesh and params.grids == "computed":
         return None
-    from scipy import ndimage
+    from pipeline.geometry import solid  # Open3D and SciPy
 
     source = LAYOUTS[ref.layout]
     if not (ref.grid and source.grid):
@@ -116,12 +117,12 @@ def grid(root: Path, ref: ModelRef, params: Any) -> Record | None:
     if not occupancy.any():
         raise MeshError("empty_grid", "expected full cells in the ready-made grid, found none")
     rng = seeded(params.seed, f"{ref.synset}/{ref.model_id}", "points")
-    _, components = ndimage.label(occupancy, np.ones((3, 3, 3)))
+    points, uncovered = outer_points(mesh, occupancy, params.points, rng)
     return {
         "occupancy": np.packbits(occupancy),
-        "points": outer_points(mesh, occupancy, params.points, rng),
+        "points": points,
         "affine": affine,
-        "notes": np.array([occupancy.mean(), components, 0], np.float32),
+        "notes": replace(solid.noted(occupancy), uncovered=uncovered).row(),
     }
 
 

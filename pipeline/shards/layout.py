@@ -11,7 +11,7 @@ or variants, which are stretched and mirrored models of the training split:
     occupancy       (M, R*R*R/8)    uint8     solid grid [x, y, z], C order, bits packed, most significant first
     points          (M, P, 3)       float32   on the outer surface, uniformly by area
     affine          (M, 4, 4)       float64   normalised frame -> frame of the mesh as it was found
-    notes           (M, 3)          float32   fill_ratio, components, disagreement of the solid grid
+    notes           (M, 5)          float32   fill_ratio, components, disagreement, lidded, uncovered of the solid grid
     model_id, mesh_sha256           (M,) fixed-length UTF-8, with HDF5's own checksum
 
 and where `render` was asked for them, one chunk a view, deflated:

@@ -65,11 +65,11 @@ def test_every_model_is_in_a_shard_or_listed_with_a_reason(project: Path) -> Non
     assert (table["nan"]["status"], table["nan"]["reason"]) == ("catalog", "not_finite")
     with records.Archive(records.VOXELS / f"{CHAIR}.zip") as voxels:
         for name, row in table.items():
-            note = [row[key] for key in ("fill_ratio", "components", "disagreement")]
+            note = [row[key] for key in pack.NOTE]
             if row["status"] == "packed":
                 assert np.array_equal(np.array(note, np.float32), voxels[name]["notes"]) and note[1] == "1.0"
             else:
-                assert note == ["", "", ""]
+                assert note == [""] * len(pack.NOTE)
     for split in layout.SPLITS:
         for path in (project / "shards" / CHAIR).glob(f"{split}-*"):
             with layout.open_shard(path) as file:

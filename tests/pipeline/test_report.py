@@ -37,10 +37,10 @@ pytestmark = pytest.mark.long
 R = 16
 SETTINGS = MetricsParams(seed=0, points=200, matched=50, views=3, batch_size=8)
 CURVES = "samples,voxels,game,val_iou,val_bce,lr\n100,0.5,0,0.2,0.4,0.001\n200,0.4,,0.3,0.3,0.001\n"
-STATUS = """synset,model_id,split,status,reason,message,mesh,fill_ratio,components,disagreement
-{synset},m0,train,packed,,,m0.obj,0.2,1.0,0.0
-{synset},m1,train,packed,,,m1.obj,0.4,2.0,0.125
-{synset},m2,test,catalog,unreadable,<expected> a mesh & found none,m2.obj,,,
+STATUS = """synset,model_id,split,status,reason,message,mesh,fill_ratio,components,disagreement,lidded,uncovered
+{synset},m0,train,packed,,,m0.obj,0.2,1.0,0.0,0.0,0.0
+{synset},m1,train,packed,,,m1.obj,0.4,2.0,0.125,0.0,0.0
+{synset},m2,test,catalog,unreadable,<expected> a mesh & found none,m2.obj,,,,,
 """
 POINTS = "samples,chamfer,val_chamfer,lr\n100,0.5,0.2,0.001\n200,0.4,0.1,0.001\n"
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import io
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
 
 from pipeline import voxelize
 from pipeline.geometry import meshes
-from pipeline.geometry.meshes import Mesh
+from pipeline.geometry import solid as solids
+from pipeline.geometry.meshes import Mesh, MeshError
+from pipeline.geometry.points import in_cells, outer_points
 from pipeline.geometry.solid import solid
 from tests.meshes import joined
 
@@ -39,7 +45,7 @@ def test_surface_mode_leaves_the_inside_empty() -> None:
     expected[1:31, 1:31, 1:31] = 1
     expected[2:30, 2:30, 2:30] = 0
     assert np.array_equal(grid, expected)
-    assert np.array_equal(record["notes"], np.array([expected.mean(), 1, 0], np.float32))
+    assert np.array_equal(record["notes"], np.array([expected.mean(), 1, 0, 0, 0], np.float32))
 
 
 def test_refuses_other_modes() -> None:
@@ -63,15 +69,54 @@ def test_inner_walls_carry_no_points() -> None:
     outer, inner = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((0.4, 0.4, 0.4))
     mesh = mesh_of(joined(outer, inner))
     grid, _ = solid(mesh.vertices, mesh.faces, 32)
-    points = voxelize.outer_points(mesh, grid, 3000, np.random.default_rng(0))
+    points, uncovered = outer_points(mesh, grid, 3000, np.random.default_rng(0))
+    assert uncovered == 0
     assert np.allclose(np.abs(points).max(axis=1), 15 / 32)
     everywhere = meshes.sample_surface(mesh.vertices, mesh.faces, 3000, np.random.default_rng(0))
     assert (np.abs(everywhere).max(axis=1) < 0.3).mean() == pytest.approx(0.16 / 1.16, abs=0.03)
 
 
+@pytest.mark.parametrize("resolution", [32, 48, 64])
+def test_points_lie_in_full_cells_where_faces_lie_on_planes_of_cells(resolution: int) -> None:
+    box = trimesh.creation.box((1, 0.5, 0.25))  # normalised, every face lies on a plane of cells at 32 and 64
+    sheet = trimesh.Trimesh([(0, -0.5, -0.2), (0, 0.5, -0.2), (0, 0, 0.4)], [(0, 1, 2)])  # and on the middle one
+    mesh = mesh_of(joined(box, sheet))
+    for moved in (mesh, Mesh(mesh.vertices - 6.2e-18, mesh.faces), Mesh(mesh.vertices * (1 + 1e-15), mesh.faces)):
+        grid, _ = solid(moved.vertices, moved.faces, resolution)
+        points, uncovered = outer_points(moved, grid, 2000, np.random.default_rng(0))
+        assert uncovered == 0
+        assert grid[tuple(in_cells(points, resolution).astype(int).T)].all()
+
+
+def test_what_has_no_cell_is_counted_and_too_much_of_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = mesh_of(trimesh.creation.box())
+    grid = np.zeros((32, 32, 32), bool)
+    grid[:, :16] = True
+    # Below the middle plane everything is covered, and a cell's height above it.
+    _, uncovered = outer_points(mesh, grid, 20_000, np.random.default_rng(0))
+    above = (15 / 32 - 1 / 32) / (15 / 16)
+    assert uncovered == pytest.approx((4 * above + 1) / 6, abs=0.01)
+    monkeypatch.setattr(solids, "solid", lambda *_: (grid, solids.noted(grid)))
+    with pytest.raises(MeshError, match="expected cells all along the surface, got none at [45].") as caught:
+        voxelize.compute("s/box", mesh, np.eye(4), PARAMS)
+    assert caught.value.reason == "uncovered"
+
+
+def test_thin_ready_made_grids_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "chair.zip", "w") as archive:
+        archive.writestr("rejects.json", "{}")
+        for name, uncovered in (("a", 0.0), ("b", 0.17), ("c", 0.02)):
+            content = io.BytesIO()
+            np.savez(content, allow_pickle=False, notes=np.array([0.1, 1, 0, 0, uncovered], np.float32))
+            archive.writestr(f"{name}.npz", content.getvalue())
+    voxelize.warn_of_thin(tmp_path / "chair.zip")
+    told = capsys.readouterr().out
+    assert "voxelize chair: warning: 2 of 3 ready-made grids" in told and "(b: 17.0%)" in told
+
+
 def test_points_exist_even_where_every_cell_is_thick() -> None:
     mesh = mesh_of(trimesh.creation.box())
-    points = voxelize.outer_points(mesh, np.ones((2, 2, 2), bool), 10, np.random.default_rng(0))
+    points, _ = outer_points(mesh, np.ones((2, 2, 2), bool), 10, np.random.default_rng(0))
     assert points.shape == (10, 3)
 
 

@@ -94,7 +94,7 @@ def test_a_model_without_a_mesh_takes_its_grid_cell_for_cell(tmp_path: Path) -> 
     trees.write(tmp_path / ref.grid, trees.mat("input", two.astype(np.uint8)))
     record = ready.grid(tmp_path, ref, replace(GRIDS, resolution=32))
     assert record is not None and np.array_equal(np.unpackbits(record["occupancy"]).reshape(32, 32, 32), two)
-    assert record["notes"].tolist() == [np.float32(two.mean()), 2, 0]
+    assert record["notes"].tolist() == [np.float32(two.mean()), 2, 0, 0, 0]
     halved = ready.grid(tmp_path, ref, GRIDS)
     expected = ndimage.maximum_filter(two, 2, origin=-1)[::2, ::2, ::2]
     assert halved is not None
