@@ -58,10 +58,10 @@ from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
 from pipeline.runtime.files import atomic_folder, sha256, told
 from pipeline.runtime.params import Dataset, Variants, load
-from pipeline.sources import splits, tree
+from pipeline.sources import foreign, splits, tree
 from pipeline.sources.categories import NAMES, category, meant
 from pipeline.sources.layout import Found, ModelRef
-from pipeline.sources.registry import LAYOUTS, find
+from pipeline.sources.registry import LAYOUTS, Looked, find
 
 CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
 COLUMNS = (
@@ -69,6 +69,8 @@ COLUMNS = (
 ).split()
 CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
 MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
+ROLES = {"train": "train", "val": "validate", "test": "test"}  # what each split is for
+OUTSIDE = {"outside_root": "links lead out of dataset.root, dataset.follow_links follows them"}
 SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 
 
@@ -77,7 +79,8 @@ def main(minimum: int | None = None) -> None:
     if minimum is None:
         catalog(dataset)
     else:
-        for synset, count in sorted(Counter(model.ref.synset for model in find(Path(dataset.root))[0]).items()):
+        looked = find(root_of(dataset))
+        for synset, count in sorted(Counter(model.ref.synset for model in looked.models).items()):
             if count >= minimum:
                 name = f"{NAMES[synset]}, " if synset in NAMES else ""
                 print(f'    - "{synset}" # {name}{count} models')
@@ -89,15 +92,18 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     Raises:
         ValueError: the root is missing or broken, a category has no models, or too many of one are unusable.
     """
-    root = Path(dataset.root)
-    found, links = find(root)
+    root = root_of(dataset)
+    looked = find(root)
+    found = looked.models
+    print(f"catalog: {recognised(looked)}", flush=True)
     counts = Counter(model.ref.synset for model in found)
     synsets = {entry: meant(entry, counts) for entry in dataset.categories}
     for entry, synset in synsets.items():
         if not synset:
             there = ", ".join(f"{synset} ({NAMES[synset]})" if synset in NAMES else synset for synset in sorted(counts))
+            why = "".join(f"; {line}" for line in passed_over(looked))
             raise ValueError(
-                f"dataset.categories: expected models of '{entry}' in '{root}', found only {there or 'none'}"
+                f"dataset.categories: expected models of '{entry}' in '{root}', found only {there or 'none'}{why}"
             )
         if list(synsets.values()).count(synset) > 1:
             raise ValueError(f"dataset.categories: expected every category once, got '{entry}' by two names")
@@ -109,15 +115,45 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     with atomic_folder(out, "*.csv") as temporary:
         for entry, synset in sorted(synsets.items()):
             table = [r for r in rows if r["synset"] == synset]
-            listed = [r for r in table if r["status"] != "no_split"]
+            if all(r["status"] == "no_split" for r in table):
+                raise ValueError(_uncovered(entry, table, split))
+            # A model that is there twice is there.
+            listed = [r for r in table if r["status"] not in ("no_split", "duplicate")]
             reasons = {f"{r['model_id']} ({r['mesh']})": r["status"] for r in listed if r["status"] != "ok"}
-            refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {entry}")
+            refuse_past(dataset.max_rejected, reasons, len(listed), f"catalog {entry}", OUTSIDE)
             more = variants(table, dataset.variants)
             varied += len(more)
             write_table(temporary / f"{entry}.csv", table + more)
-    _sum_up(rows, split, counts - Counter(r["synset"] for r in rows), links)
+    _sum_up(rows, split, counts - Counter(r["synset"] for r in rows))
+    for line in passed_over(looked):
+        print(f"catalog: {line}")
     if dataset.variants.count:
         print(f"catalog: {varied} variants of training models, for training alone")
+
+
+def root_of(dataset: Dataset) -> Path:
+    """The folder of the raw meshes, which says as well whether links may lead out of it."""
+    return tree.root_of(dataset.root, dataset.follow_links)
+
+
+def recognised(looked: Looked) -> str:
+    """Which layouts were told, in words."""
+    layouts = Counter(model.ref.layout for model in looked.models)
+    return "recognised " + (", ".join(f"{n} models of {name}" for name, n in layouts.most_common()) or "no layout")
+
+
+def passed_over(looked: Looked) -> list[str]:
+    """What lies there and was not looked into, in words."""
+    lines = [f"not followed, as it leads out of dataset.root: {link!r}" for link in looked.links]
+    if lines:
+        lines[-1] += "; dataset.follow_links follows such links"
+    return lines + [foreign.told(looked.foreign)] * bool(looked.foreign)
+
+
+def _uncovered(entry: str, table: Sequence[dict[str, str]], split: splits.Split) -> str:
+    own, listed = table[0]["model_id"], split.lists(table[0]["synset"])
+    has = f"{len(listed)} others, as '{listed[0]}'" if listed else "none of that category"
+    return f"catalog {entry}: expected its {len(table)} models, as '{own}', in {split.source}, which lists {has}"
 
 
 def row(model: Found, split: splits.Split) -> dict[str, str]:
@@ -172,7 +208,7 @@ def stamp(root: Path, ref: ModelRef) -> str:
         return ""
     if max(changed for _, changed in stamps) > time.time() - SETTLED:
         return ""
-    return sha256(repr((str(root), ref, stamps)).encode("utf-8", "surrogateescape"))
+    return sha256(repr((root, ref, stamps)).encode("utf-8", "surrogateescape"))
 
 
 def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
@@ -212,17 +248,25 @@ def variants(table: Sequence[dict[str, str]], params: Variants) -> list[dict[str
     return rows
 
 
-def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str], links: list[str]) -> None:
-    listed = {(r["synset"], r["model_id"]) for r in rows}
-    synsets = {synset for synset, _ in listed}
-    print(f"catalog: {len(rows)} models of {len(synsets)} categories, split by {split.source}", flush=True)
-    if absent := sum(key[0] in synsets and key not in listed for key in split.models):
+def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str]) -> None:
+    synsets = {r["synset"] for r in rows}
+    listed = {(splits.known(r["synset"]), r["model_id"]) for r in rows}
+    sources = ", ".join(sorted({r["split_source"] for r in rows}))
+    print(f"catalog: {len(rows)} models of {len(synsets)} categories, split by {sources}", flush=True)
+    for name, role in ROLES.items():
+        lacking = sorted(synsets - {r["synset"] for r in rows if (r["split"], r["status"]) == (name, "ok")})
+        if len(lacking) == len(synsets):
+            print(f"catalog: warning: expected models to {role} with, found none of split {name}; see dataset.split")
+        elif lacking:
+            print(f"catalog: no models of split {name} in {' '.join(map(category, lacking))}")
+    if twice := sum(r["status"] == "duplicate" for r in rows):
+        print(f"catalog: {twice} models are there twice, of which the first is taken")
+    categories = set(map(splits.known, synsets))
+    if absent := sum(key[0] in categories and key not in listed for key in split.models):
         print(f"catalog: {absent} models of these categories are in {split.source} but not in dataset.root")
     if others:
         names = " ".join(map(category, sorted(others)))
         print(f"catalog: {others.total()} models of {len(others)} categories not in dataset.categories: {names}")
-    for link in links:
-        print(f"catalog: not followed, as it leads out of dataset.root: {link!r}")
 
 
 def write_table(path: Path, rows: list[dict[str, str]]) -> None:

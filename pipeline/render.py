@@ -25,7 +25,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -153,4 +152,4 @@ def main(category: str) -> None:
     print(f"render {category}: by {HOW[device()]}")
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
     out = records.RENDERS / f"{category}.zip"
-    records.make(job(load("render", Params)), Path(dataset.root), entries, out, dataset.max_rejected, gpu)
+    records.make(job(load("render", Params)), catalog.root_of(dataset), entries, out, dataset.max_rejected, gpu)

@@ -97,7 +97,7 @@ def main(category: str) -> None:
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
     out = records.VOXELS / f"{category}.zip"
     params = load("voxelize", Params)
-    records.make(job(params), Path(dataset.root), entries, out, dataset.max_rejected)
+    records.make(job(params), catalog.root_of(dataset), entries, out, dataset.max_rejected)
     if params.grids == "ready":
         warn_of_thin(out)
 

@@ -14,7 +14,7 @@ import inspect
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import metadata
@@ -238,13 +238,19 @@ def _part_sha256(root: Path, part: str, stamp: tuple[str, float]) -> str:
     return sha256(tree.read(root, part))
 
 
-def refuse_past(max_rejected: float, reasons: dict[str, str], total: int, label: str) -> None:
-    """Prints how many models were rejected for which reason; ValueError where their share exceeds `max_rejected`."""
+def refuse_past(
+    max_rejected: float, reasons: dict[str, str], total: int, label: str, hints: Mapping[str, str] | None = None
+) -> None:
+    """Prints how many models were rejected for which reason; ValueError where their share exceeds `max_rejected`.
+
+    `hints` say what helps against a reason.
+    """
     if not reasons:
         return
     codes = sorted(set(reasons.values()))
     counts = ", ".join(f"{sum(r == code for r in reasons.values())} {code}" for code in codes)
     summary = f"{label}: {len(reasons)} of {total} models rejected ({counts}), as {sorted(reasons)[0]}"
+    summary += "".join(f"; {hint}" for code, hint in (hints or {}).items() if code in codes)
     if len(reasons) > max_rejected * total:
         raise ValueError(f"{summary}; expected a share of at most max_rejected = {max_rejected}")
     print(summary, flush=True)

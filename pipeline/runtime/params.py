@@ -54,6 +54,7 @@ class Dataset:
             files are called as they are here.
         max_rejected: share of the models of a category that may be rejected before a stage fails.
         variants: of the training models, by which they become more.
+        follow_links: whether links may lead out of root; those of DVC to its cache may anyway.
     """
 
     root: str
@@ -61,6 +62,7 @@ class Dataset:
     categories: tuple[str, ...]
     max_rejected: float
     variants: Variants = Variants()
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if not self.categories or len(set(self.categories)) != len(self.categories):

@@ -7,20 +7,36 @@ ready-made views or grids. Adding a data set is one new file here and its entry 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.sources import core55, folders, future3d, pix3d, r2n2, shapenet_v1, shapenet_v2
+from pipeline.sources import core55, folders, foreign, future3d, pix3d, r2n2, shapenet_v1, shapenet_v2
 from pipeline.sources.layout import Found, Layout, ModelRef, matches
 from pipeline.sources.tree import walk
 
 _MODULES = (shapenet_v2, shapenet_v1, r2n2, core55, pix3d, future3d, folders)
 LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _MODULES}
-_MODEL_FOLDER = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/")
+_MODEL_FOLDER = re.compile(r"/(?P<synset>\d{8})/(?!\d{8}/)(?P<model_id>[^/]+)/")
 
 
-def find(root: Path) -> tuple[list[Found], list[str]]:
-    """All models under `root`, sorted, and the links to folders outside it, which are not followed.
+class Looked(NamedTuple):
+    """What lies under a root.
+
+    Attributes:
+        models: sorted.
+        links: locations of those to folders outside, which are not followed.
+        foreign: files of models that can't be read, by the ends of their names.
+    """
+
+    models: list[Found]
+    links: list[str]
+    foreign: Counter[str]
+
+
+def find(root: Path) -> Looked:
+    """All models under `root`.
 
     The same model found twice is listed twice. A model's folder without a mesh is listed as a model with no locations.
 
@@ -32,7 +48,7 @@ def find(root: Path) -> tuple[list[Found], list[str]]:
     found = [model for layout in known for model in layout.scan(root, locations)]
     found = found or folders.LAYOUT.scan(root, locations)
     found += _without_mesh(found, locations)
-    return sorted(found, key=lambda model: model.ref), links
+    return Looked(sorted(found, key=lambda model: model.ref), links, foreign.counted(locations))
 
 
 def _without_mesh(found: Sequence[Found], locations: Sequence[str]) -> list[Found]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.sources.layout import Found, Layout, ModelRef, matches
 
-MESH = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/model\.obj$")
+MESH = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/(?i:model\.obj)$")
 FRONT_X = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # a quarter turn about Y takes +X to -Z
 
 

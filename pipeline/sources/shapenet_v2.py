@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.sources import binvox, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, matches
 
-MESH = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/models/model_normalized\.obj$")
+MESH = re.compile(r"/(?P<synset>\d{8})/(?P<model_id>[^/]+)/(?i:models/model_normalized\.obj)$")
 GRID = re.compile(MESH.pattern.replace("obj", r"solid\.binvox"))
 
 

@@ -2,7 +2,8 @@
 
 Known lists: ShapeNet's `all.csv` (SHREC16; columns synsetId, modelId, split) and Pix2Vox's `ShapeNet.json`
 ([{taxonomy_id, train, val, test}], Choy et al.'s 13 categories). Figures compare only where the split is the same, so
-its name, with the first eight digits of the file's hash, travels with every model.
+its name, with the first eight digits of the file's hash, travels with every model. A list of one's own has those
+columns too; its categories may be names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.runtime.files import sha256
-from pipeline.sources.layout import listing
+from pipeline.sources.categories import SYNSETS
+from pipeline.sources.layout import listing, slug
 
 SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # those are made of training models, and of no list
 AUTOMATIC = ("all.csv", "ShapeNet.json")  # files that are taken for the split where they lie in the root
@@ -26,7 +28,7 @@ class Split:
 
     Attributes:
         source: file name and hash, as `all.csv:0a1b2c3d`; `hash` where there is no list.
-        models: (synset, model id) -> train, val or test.
+        models: (synset, or name of a category that has none; model id) -> train, val or test.
     """
 
     source: str
@@ -34,7 +36,16 @@ class Split:
 
     def of(self, synset: str, model_id: str, group: str) -> str:
         """The split of a model; empty where a list does not have it. `group` is what a hash must not tear apart."""
-        return self.models.get((synset, model_id), "") if self.models else hashed(group or model_id)
+        return self.models.get((known(synset), model_id), "") if self.models else hashed(group or model_id)
+
+    def lists(self, synset: str) -> list[str]:
+        """The models that it has of a category."""
+        return [model_id for own, model_id in self.models if own == known(synset)]
+
+
+def known(category: str) -> str:
+    """What a list calls a category, be it by synset, with its leading zeros or without, or by name."""
+    return category.zfill(8) if category.isdigit() else SYNSETS.get(slug(category), slug(category))
 
 
 def find(root: Path, choice: str) -> Split:
@@ -77,13 +88,13 @@ def _shrec16(path: Path, content: bytes) -> dict[tuple[str, str], str]:
         raise ValueError(f"{path}: expected a column {sorted(missing)[0]}, got {reader.fieldnames}")
     if any(None in row for row in rows):
         raise ValueError(f"{path}: expected a synset, a model and a split in each row, got a shorter one")
-    return {(synset.zfill(8), model_id): split for synset, model_id, split in rows}
+    return {(known(synset), model_id): split for synset, model_id, split in rows}
 
 
 def _pix2vox(path: Path, content: bytes) -> dict[tuple[str, str], str]:
     with listing(str(path), "taxonomy_id, train, val and test"):
         models = {
-            (category["taxonomy_id"], model_id): split
+            (known(str(category["taxonomy_id"])), model_id): split
             for category in json.loads(content)
             for split in SPLITS
             for model_id in category[split]

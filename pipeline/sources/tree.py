@@ -1,24 +1,36 @@
 """A folder of files, some of them in zips, which are read in place and never unpacked.
 
 A location is a path below the root with forward slashes, and for an entry of a zip the zip's path, `!/` and the
-entry's name: `03001627.zip!/03001627/1a6f/models/model_normalized.obj`.
+entry's name, with forward slashes whatever wrote it: `03001627.zip!/03001627/1a6f/models/model_normalized.obj`. A
+location with a slash at its end is a folder.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 
 from pipeline.geometry.meshes import MeshError
 
 MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
 _ENTRY = ".zip!/"
+_DVC = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # what DVC's cache calls a file
+
+
+class OpenRoot(PosixPath):
+    """A root out of which links are followed, wherever they lead."""
+
+
+def root_of(folder: str, follow_links: bool) -> Path:
+    """The root of a data set, which says as well whether links may lead out of it; to be handed on as it is."""
+    return OpenRoot(folder) if follow_links else Path(folder)
 
 
 def walk(root: Path) -> tuple[list[str], list[str]]:
@@ -31,20 +43,26 @@ def walk(root: Path) -> tuple[list[str], list[str]]:
     """
     if not root.is_dir():
         raise ValueError(f"dataset.root: expected a folder of meshes, found none at '{root}'")
+    top = os.path.realpath(root)
     files: list[str] = []
     links: list[str] = []
-    folders = [""]
+    folders: list[tuple[str, tuple[str, ...]]] = [("", ())]  # and where the links lead through which one comes there
     while folders:
-        folder = folders.pop()
+        folder, through = folders.pop()
         with os.scandir(root / folder) as entries:
             children = [entry for entry in entries if not entry.name.startswith(".")]
         for entry in children:
             name = f"{folder}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{name}/")
+                folders.append((f"{name}/", through))
             elif os.path.isdir(entry.path):  # a link; one that leads round in circles is none
-                if not _inside(root, name):
+                target = os.path.realpath(entry.path)
+                if _below(target, top):
+                    continue
+                if not isinstance(root, OpenRoot) or _below(top, target):
                     links.append(name)
+                elif target not in through:
+                    folders.append((f"{name}/", (*through, target)))
             elif name.lower().endswith(".zip") and os.path.isfile(entry.path):
                 files += (f"{name}!/{member}" for member in _members(root / name))
             else:
@@ -58,15 +76,16 @@ def read(root: Path, location: str) -> bytes:
     """The bytes of a file or of a zip's entry.
 
     Raises:
-        MeshError: `outside_root` (a link leads there), `unsafe_path` (an entry is called `../x` or `/x`), `too_large`
-            (more than MAX_BYTES, unpacked), `unreadable` (no plain file; a damaged or encrypted entry, or one of an
-            unknown compression).
+        MeshError: `outside_root` (a link leads there, other than DVC's to its cache), `unsafe_path` (an entry is called
+            `../x` or `/x`), `too_large` (more than MAX_BYTES, unpacked), `unreadable` (no plain file; a damaged or
+            encrypted entry, or one of an unknown compression).
         OSError: the file can't be read.
     """
     path, member = split(location)
     if not _inside(root, path):
         target = os.path.realpath(root / path)
-        raise MeshError("outside_root", f"expected a file below dataset.root, got a link to {target}")
+        expected = "expected a file below dataset.root, or dataset.follow_links on"
+        raise MeshError("outside_root", f"{expected}, got a link to {target}")
     status = os.stat(root / path)
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
         raise MeshError("unreadable", "expected a file, got a folder, pipe or device")
@@ -76,12 +95,12 @@ def read(root: Path, location: str) -> bytes:
     if member.startswith("/") or ".." in PurePosixPath(member).parts:
         raise MeshError("unsafe_path", f"expected the name of a zip entry below its zip, got '{member}'")
     with _damage_told():
-        archive = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
-        info = archive.getinfo(member)
+        archive, entries = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
+        info = entries[member]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise MeshError("unreadable", f"expected a stored or deflated zip entry, got type {info.compress_type}")
         _refuse_large(info.file_size)  # which is as much as zipfile will unpack of these
-        return archive.read(member)
+        return archive.read(info)
 
 
 def stamp(root: Path, location: str) -> tuple[str, float]:
@@ -95,7 +114,7 @@ def stamp(root: Path, location: str) -> tuple[str, float]:
     if not member:
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_mtime
     with _damage_told():
-        info = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid()).getinfo(member)
+        info = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())[1][member]
     return f"{info.file_size} {info.CRC:08x}", 0.0
 
 
@@ -116,8 +135,16 @@ def _damage_told() -> Iterator[None]:
 
 
 def _inside(root: Path, path: str) -> bool:
-    target, top = os.path.realpath(root / path), os.path.realpath(root)
-    return target == top or target.startswith(os.path.join(top, ""))
+    """Whether a path leads to a place below root, or where links may lead."""
+    target = os.path.realpath(root / path)
+    if _below(target, os.path.realpath(root)):
+        return True
+    named = not path.startswith("/") and ".." not in PurePosixPath(path).parts  # below root, but for links
+    return named and (isinstance(root, OpenRoot) or _DVC.search(target) is not None)
+
+
+def _below(path: str, top: str) -> bool:
+    return path == top or path.startswith(os.path.join(top, ""))
 
 
 def _refuse_large(size: int) -> None:
@@ -126,20 +153,29 @@ def _refuse_large(size: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, mtime_ns: int, size: int, process: int) -> zipfile.ZipFile:
-    """An open zip: reading the directory of a large one costs more than reading a model.
+def _archive(path: Path, mtime_ns: int, size: int, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """An open zip, and its entries by their names: reading a large one's directory costs more than reading a model.
 
     A process needs its own: a fork and its parent read at one and the same place of the files that were open before.
     """
-    return zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(path)
+    return archive, {_slashed(info.filename): info for info in archive.infolist()}
+
+
+def _slashed(name: str) -> str:
+    """The name of a zip's entry as it was meant: some programs of Windows write it with backslashes."""
+    return name.replace("\\", "/")
 
 
 def _members(path: Path) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names = [_slashed(name) for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise ValueError(f"{path}: expected a zip of meshes, got {error}") from error
+        with path.open("rb") as file:
+            cut = file.read(4) == b"PK\3\4"
+        found = "the beginning of one: it is cut, or still on its way" if cut else error
+        raise ValueError(f"{path}: expected a zip of meshes, got {found}") from error
     if not names:
         raise ValueError(f"{path}: expected a zip of meshes, found no entries")
     return (name for name in names if not name.endswith("/"))

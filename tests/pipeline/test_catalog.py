@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
 from pipeline import catalog
 from pipeline.runtime.files import sha256
@@ -176,7 +177,58 @@ def test_links_out_of_the_root_are_told(tmp_path: Path, capfd: pytest.CaptureFix
     (root / TABLE).symlink_to(outside / TABLE)
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
     assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == ["outside_root", "ok", "ok", "ok"]
-    assert f"not followed, as it leads out of dataset.root: '{TABLE}'" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert f"not followed, as it leads out of dataset.root: '{TABLE}'; dataset.follow_links follows such links" in told
+    assert "rejected (1 outside_root)" in told and "dataset.follow_links follows them" in told
+    with pytest.raises(ValueError, match=f"found only {CHAIR} .chair.; not followed, .*'{TABLE}'; dataset.follow_lin"):
+        catalog.catalog(Dataset(str(root), "auto", (TABLE,), 0.5))
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR, TABLE), 0, follow_links=True))
+    assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == 4 * ["ok"]
+    assert [row["status"] for row in rows(catalog.CATALOG, TABLE)] == ["ok"]
+
+
+def test_what_was_recognised_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD, zipped=False)
+    (root / "sofa").mkdir()
+    for name in ("a.fbx", "b.fbx", "c.tar.gz"):
+        (root / "sofa" / name).write_bytes(b"x")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0))
+    told = capfd.readouterr().out
+    assert "catalog: recognised 4 models of shapenet-v2\n" in told
+    assert "catalog: 3 files that can't be read (2 .fbx, 1 .tar.gz); unpack archives, convert the others" in told
+    with pytest.raises(
+        ValueError, match=r"expected models of 'sofa' .*; 3 files that can't be read \(2 .fbx, 1 .tar.g"
+    ):
+        catalog.catalog(Dataset(str(root), "auto", ("sofa",), 0))
+
+
+def test_a_list_that_covers_nothing_of_a_category_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = write_v2(tmp_path / "raw", GOOD | {(TABLE, "t"): box(1, 1, 1)})
+    (root / "all.csv").write_text(f"synsetId,modelId,split\n{CHAIR},m0,train\n{TABLE},u,val\n{TABLE},v,val\n")
+    source = f"all.csv:{sha256((root / 'all.csv').read_bytes())[:8]}"
+    with pytest.raises(ValueError) as caught:
+        catalog.catalog(Dataset(str(root), "auto", (CHAIR, "table"), 0))
+    expected = f"catalog table: expected its 1 models, as 't', in {source}, which lists 2 others, as 'u'"
+    assert str(caught.value) == expected and not catalog.CATALOG.exists()
+    (root / "all.csv").write_text("synsetId,modelId,split\nchair,m0,train\ntable,t,test\n")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR, "table"), 0))
+    told = capfd.readouterr().out
+    assert "warning: expected models to validate with, found none of split val; see dataset.split" in told
+    assert "catalog: no models of split train in table\n" in told and "no models of split test in chair\n" in told
+    assert "3 models of these" not in told
+
+
+def test_models_that_are_there_twice_cost_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for model in ("a", "b"):
+        for end in ("glb", "obj"):
+            path = tmp_path / "raw" / "chair" / model / f"model.{end}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(trimesh.creation.box((1, 2, 3)).export(file_type="glb") if end == "glb" else box(1, 2, 3))
+    catalog.catalog(Dataset(str(tmp_path / "raw"), "auto", ("chair",), 0))
+    assert [(row["model_id"], row["status"]) for row in rows(catalog.CATALOG, "chair")] == [
+        (f"{model}.model", status) for model in "ab" for status in ("ok", "duplicate")
+    ]
+    assert "2 models are there twice, of which the first is taken" in capfd.readouterr().out
 
 
 def test_a_category_is_called_as_params_call_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from pipeline import catalog
 from pipeline.families.registry import FAMILIES
-from pipeline.synthesize import SPLITS, Model, Params, build, model_id, synthesize
+from pipeline.runtime.params import Dataset
+from pipeline.synthesize import ROOT, SPLITS, Model, Params, build, model_id, synthesize
 
 CLEAN = Params(seed=0, models_per_category=5, doubled=0.0, flipped=0.0, opened=0.0)
 USUAL = Params(seed=0, models_per_category=5, doubled=0.7, flipped=0.7, opened=0.25)
@@ -159,6 +161,29 @@ def test_a_folder_that_was_there_before_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{TABLE}.zip: expected no file but those that synthesize made"):
         synthesize(tmp_path, USUAL)
     assert [path.name for path in tmp_path.iterdir()] == [f"{TABLE}.zip"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "copy"])
+def test_what_dvc_makes_of_the_folder_is_read_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whatever its cache.type: the files may be links out of the folder, and are read-only."""
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(no_scm=True) as repo, repo.config.edit("local") as config:
+        config["cache"] = {"type": [kind]}
+    few = dataclasses.replace(USUAL, models_per_category=1)
+    synthesize(ROOT, few)
+    before = digests(ROOT)
+    with Repo() as repo:
+        repo.add([str(ROOT)])
+    assert (ROOT / f"{CHAIR}.zip").is_symlink() == (kind == "symlink")
+    catalog.catalog(Dataset(str(ROOT), "auto", ("chair",), 0))
+    assert [entry.status for entry in catalog.read_table(catalog.CATALOG / "chair.csv")] == ["ok"]
+    synthesize(ROOT, few)
+    assert digests(ROOT) == before and not (ROOT / f"{CHAIR}.zip").is_symlink()
 
 
 def test_a_larger_set_begins_with_the_smaller(root: Path, tmp_path: Path) -> None:

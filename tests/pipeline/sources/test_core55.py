@@ -14,7 +14,7 @@ def test_split_by_folder_and_names_by_the_official_table(tmp_path: Path) -> None
     trees.write_core55(tmp_path, ["000007", "000008"])
     trees.write(tmp_path / "test_imgs" / "000009" / "000.png", trees.picture(alpha=False))
     (tmp_path / "all.csv").write_text(f"id,synsetId,subSynsetId,modelId,split\n000007,{CHAIR},{CHAIR},abc,test\n")
-    found, _ = find(tmp_path)
+    found = find(tmp_path).models
     rows = [(m.ref.synset, m.ref.model_id, m.split, m.split_source, bool(m.ref.views), bool(m.ref.grid)) for m in found]
     assert rows == [
         (CHAIR, "abc", "train", "core55 folders", True, True),

@@ -52,7 +52,7 @@ def refs(root: Path) -> list[ModelRef]:
 
 def test_one_model_a_photo_grouped_by_shape(tmp_path: Path) -> None:
     trees.write_pix3d(tmp_path, ["0001", "0002", "0003"])
-    found, _ = find(tmp_path)
+    found = find(tmp_path).models
     assert [(m.ref.synset, m.ref.model_id, m.group) for m in found] == [
         ("desk", "SHAPE_0.0001", "model/desk/SHAPE_0/model.obj"),
         ("desk", "SHAPE_0.0003", "model/desk/SHAPE_0/model.obj"),
@@ -69,7 +69,7 @@ def test_the_official_split_keeps_shapes_whole(tmp_path: Path) -> None:
     trees.write_pix3d(tmp_path, names, shapes=30, size=(6, 9))
     trees.write(tmp_path / "pix3d_train.npy", npy(*range(40)))
     trees.write(tmp_path / "pix3d_test.npy", npy(*range(40, 60)))
-    found, _ = find(tmp_path)
+    found = find(tmp_path).models
     split = {model.ref.model_id.split(".")[1]: model.split for model in found}
     assert {split[name] for name in names[40:]} == {"test"}
     assert {split[name] for name in names[:40]} == {"train", "val"}

@@ -30,6 +30,15 @@ def test_v2_in_zips_and_folders(tmp_path: Path, zipped: bool) -> None:
         assert ref.read(tmp_path) == MODELS[ref.synset, ref.model_id]
 
 
+def test_v2_in_capitals_and_a_synset_within_itself(tmp_path: Path) -> None:
+    write_v2(tmp_path / "deep" / CHAIR, {(CHAIR, "a1"): box(1, 2, 1)}, zipped=False)
+    path = tmp_path / "capitals" / CHAIR / "b2" / "models" / "MODEL_NORMALIZED.OBJ"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(box(1, 2, 1))
+    found = [(ref.synset, ref.model_id, ref.layout, bool(ref.mesh)) for ref in refs_of(tmp_path)]
+    assert found == [(CHAIR, "a1", "shapenet-v2", True), (CHAIR, "b2", "shapenet-v2", True)]
+
+
 def test_v1_and_a_folder_above_the_synsets(tmp_path: Path) -> None:
     path = tmp_path / "ShapeNetCore.v1" / CHAIR / "a1" / "model.obj"
     path.parent.mkdir(parents=True)

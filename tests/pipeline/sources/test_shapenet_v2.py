@@ -48,7 +48,7 @@ def test_what_a_ready_made_grid_lacks_of_the_surface_is_noted(tmp_path: Path) ->
 
 def test_the_ready_made_grid_is_where_the_mesh_is(tmp_path: Path) -> None:
     trees.write_shapenet_v2(tmp_path, ["a"])
-    (model,), _ = find(tmp_path)
+    (model,) = find(tmp_path).models
     mesh, affine = meshes.normalise(meshes.read(model.ref.read(tmp_path), "obj"))
     for resolution in (32, 64, 100):
         record = ready.grid(tmp_path, model.ref, voxelize.Params(0, resolution, 100, grids="ready"))

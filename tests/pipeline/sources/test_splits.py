@@ -33,6 +33,16 @@ def test_shrec16_and_pix2vox(tmp_path: Path) -> None:
     assert splits.find(tmp_path, "auto") == choy
 
 
+def test_a_list_of_ones_own_may_name_categories(tmp_path: Path) -> None:
+    """By name or synset, as folders may; of either, whichever the data set has."""
+    (tmp_path / "all.csv").write_text("synsetId,modelId,split\nchair,a,test\nGarden Bench,b,val\n4379243,c,train\n")
+    own = splits.find(tmp_path, "auto")
+    assert [own.of(name, "a", "") for name in ("chair", "03001627", "table")] == ["test", "test", ""]
+    assert own.of("garden-bench", "b", "") == "val"
+    assert own.of("04379243", "c", "") == own.of("table", "c", "") == "train"
+    assert own.lists("03001627") == ["a"] and own.lists("sofa") == []
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

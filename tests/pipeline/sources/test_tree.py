@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -63,6 +64,66 @@ def test_a_root_that_is_a_link_is_fine(root: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     assert tree.read(tmp_path / "link", "a/file.obj") == b"content"
     assert tree.walk(tmp_path / "link") == tree.walk(root)
+
+
+def test_links_out_of_an_open_root_are_followed(root: Path) -> None:
+    """To files, zips and folders, also where they lead round in circles, but not to what the root itself lies in."""
+    away = root.parent / "away"
+    (away / "deep").mkdir(parents=True)
+    (away / "s.obj").write_bytes(b"away")
+    with zipfile.ZipFile(away / "blob", "w") as archive:
+        archive.writestr("m.obj", b"in a zip")
+    (root / "one.obj").symlink_to(away / "s.obj")
+    (root / "hub.zip").symlink_to(away / "blob")
+    (root / "set").symlink_to(away)
+    (root / "up").symlink_to(root.parent)
+    (away / "deep" / "back").symlink_to(root)
+    (away / "deep" / "round").symlink_to(away)
+    (away / "deep" / "again").symlink_to(away / "deep")
+    closed, opened = tree.root_of(str(root), False), tree.root_of(str(root), True)
+    assert tree.walk(closed)[1] == ["set", "up"]
+    files, links = tree.walk(opened)
+    assert links == ["up"] and len(files) == len(set(files))
+    assert {"one.obj", "hub.zip!/m.obj", "set/s.obj", "a/file.obj"} < set(files)
+    for location, content in (("one.obj", b"away"), ("hub.zip!/m.obj", b"in a zip"), ("set/s.obj", b"away")):
+        for whole in (opened, opened.resolve(), pickle.loads(pickle.dumps(opened.resolve()))):
+            assert tree.read(whole, location) == content
+        with pytest.raises(MeshError, match="expected .* below dataset.root, or dataset.follow_links on, got a link"):
+            tree.read(closed, location)
+    for location in ("../away/s.obj", str(away / "s.obj"), "a/../../away/s.obj"):
+        with pytest.raises(MeshError, match="outside_root|expected a file below"):
+            tree.read(opened, location)
+
+
+def test_links_of_dvc_to_its_cache_are_followed(root: Path) -> None:
+    cached = root.parent / ".dvc" / "cache" / "files" / "md5" / "0a" / "1234567890abcdef1234567890abcd"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"cached")
+    (root / "x.obj").symlink_to(cached)
+    assert tree.read(root, "x.obj") == b"cached" and "x.obj" in tree.walk(root)[0]
+    with pytest.raises(MeshError, match="expected a file below"):
+        tree.read(root, "../.dvc/cache/files/md5/0a/1234567890abcdef1234567890abcd")
+
+
+def test_entries_with_backslashes_are_paths(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        for name in ("a\\b\\c.obj", "a\\d/e.obj", "a\\empty\\"):
+            archive.writestr(zipfile.ZipInfo(name), name)
+        archive.writestr(zipfile.ZipInfo("..\\up.obj"), "x")
+    files, _ = tree.walk(tmp_path)
+    assert files == ["w.zip!/../up.obj", "w.zip!/a/b/c.obj", "w.zip!/a/d/e.obj"]
+    assert tree.read(tmp_path, files[1]) == b"a\\b\\c.obj" and tree.stamp(tmp_path, files[2])[0].startswith("9 ")
+    with pytest.raises(MeshError) as caught:
+        tree.read(tmp_path, files[0])
+    assert caught.value.reason == "unsafe_path"
+
+
+def test_a_zip_that_is_cut_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "whole", "w") as archive:
+        archive.writestr("a.obj", bytes(1000))
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "whole").read_bytes()[:500])
+    with pytest.raises(ValueError, match="cut.zip: expected a zip of meshes, got the beginning of one: it is cut"):
+        tree.walk(tmp_path)
 
 
 @pytest.mark.parametrize(
