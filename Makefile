@@ -65,7 +65,8 @@ weights: setup ## train the network that comes along anew, in a clone of what is
 	cp data/weights/params.yaml .
 	PATH="$(CURDIR)/.venv/bin:$$PATH"
 	dvc repro metrics@recall
-	python -m pipeline.export recall --out $(CURDIR)/data/weights/recall.safetensors
+	python -m pipeline.export recall --out data/recall.safetensors --licence MIT
+	cp data/recall.safetensors $(CURDIR)/data/weights
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

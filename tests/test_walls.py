@@ -24,6 +24,7 @@ WALLS = {
     "scoring": "geometry runtime shards sources",
     "training": "model runtime scoring shards",
     "pages": "geometry scoring",
+    "travel": "model runtime scoring shards sources training",
     "findings": "answers families geometry model pages records runtime scoring shards sources training",
     "answers": "geometry model pages runtime scoring shards sources training",
     "synthesize": "families runtime",
@@ -38,7 +39,7 @@ WALLS = {
     "report": "metrics model pages runtime scoring shards sources training",
     "predict": "answers runtime sources",
     "imagine": "answers geometry pages runtime sources training",
-    "export": "runtime scoring training",
+    "export": "runtime scoring training travel",
     "inspect": "findings runtime",
     "__main__": "runtime",
 }
