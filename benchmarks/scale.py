@@ -36,7 +36,7 @@ def draw(finals: list[dict[str, Any]], path: Path) -> None:
     """The picture of all points; ValueError where there are none."""
     if not finals:
         raise ValueError(f"{path}: expected results to draw, found none")
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE | {"grid.color": "#e2e8f0"}):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()
         for name, points in lines(finals).items():
