@@ -2,7 +2,7 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo test quick check bench bench-gpu weights lock clean
+.PHONY: help setup demo web test quick check chromium bench bench-gpu weights lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
@@ -36,11 +36,22 @@ demo: setup ## run the whole pipeline on the embedded data, and say how good it 
 	echo
 	echo "The page with everything on it: data/report/index.html"
 
-test: setup ## run all tests; ARGS="-k render" goes to pytest
+web: setup ## a page in the browser, where a photo is dropped and its shape turned; ARGS="--port 8000" goes to it
+	@$(IN_VENV) pipeline.web $(ARGS)
+
+test: setup chromium ## run all tests; ARGS="-k render" goes to pytest
 	@$(TESTS) $(ARGS)
 
 quick: setup ## run all tests but those marked long, for the middle of work: less than a minute
 	@$(TESTS) -m "not long" $(ARGS)
+
+chromium: ## install Chromium for the tests of pages, where root can; they are skipped without it
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done
+	[ $$(id -u) = 0 ] && command -v apt-get >/dev/null || exit 0
+	echo "Installing Chromium for the tests of pages"
+	apt-get update -qq || true
+	DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -qq --no-install-recommends chromium </dev/null >/dev/null ||
+		echo "There is no Chromium to be had, so the tests of pages are skipped"
 
 check: setup ## lint, formatting and types
 	@$(IN_VENV) ruff check .

@@ -54,3 +54,15 @@ def test_without_git_dvc_is_told_to_do_without(project: Path) -> None:
     (project / "calls").unlink()
     lines, calls = demo(project)
     assert lines[:2] == ["", "a table"] and calls == ["-m dvc repro"]
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_without_chromium_the_tests_of_pages_are_skipped(tmp_path: Path, user: str) -> None:
+    """Where root can't install it, or nobody is root."""
+    for name, does in {"id": f"echo {user}", "apt-get": "exit 100", "timeout": 'shift; "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    words = [shutil.which("make") or "make", "--no-print-directory", "-C", str(ROOT), "chromium"]
+    result = subprocess.run(words, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert ("so the tests of pages are skipped" in result.stdout) == (user == "0")

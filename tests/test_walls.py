@@ -26,7 +26,7 @@ WALLS = {
     "pages": "geometry scoring",
     "travel": "model runtime scoring shards sources training",
     "findings": "answers families geometry model pages records runtime scoring shards sources training",
-    "answers": "geometry model pages runtime scoring shards sources training",
+    "answers": "geometry layers model pages runtime scoring shards sources training",
     "synthesize": "families runtime",
     "catalog": "geometry records runtime sources",
     "render": "catalog geometry records runtime",
@@ -41,6 +41,7 @@ WALLS = {
     "imagine": "answers geometry pages runtime sources training",
     "export": "runtime scoring training travel",
     "inspect": "findings runtime",
+    "web": "answers geometry runtime synthesize training",
     "__main__": "runtime",
 }
 ALLOWED = {name: set(others.split()) for name, others in WALLS.items()}

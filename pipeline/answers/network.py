@@ -74,15 +74,21 @@ class Network:
             raise ValueError(f"expected photos and a mask for each or none, got {len(photos)} and {len(masks)}")
         pairs = itertools.zip_longest(map(Path, photos), map(Path, masks))
         read = [read_photo(photo, cut_out, mask) for photo, mask in pairs]
-        with one_thread():
-            images = see(read, self.config.image_size)
-            prediction = predict(self.model, images)[0]
-        seen = (images[0, :, 0].cpu().numpy() * 255).round().astype(np.uint8)
-        how = tuple(photo.how for photo in read)
         try:
-            return finished(prediction, self.threshold, seen, how, size, faces, all_pieces)
+            return self.answer(read, size, faces, all_pieces)
         except ValueError as error:
             raise ValueError(f"{', '.join(map(str, photos))}: {error}") from error
+
+    def answer(
+        self, photos: Sequence[Photo], size: float = 1.0, faces: int | None = None, all_pieces: bool = False
+    ) -> Shape:
+        """`predict` of photos that are read, one or more; ValueError where the shape is empty."""
+        with one_thread():
+            images = see(photos, self.config.image_size)
+            prediction = predict(self.model, images)[0]
+        seen = (images[0, :, 0].cpu().numpy() * 255).round().astype(np.uint8)
+        how = tuple(photo.how for photo in photos)
+        return finished(prediction, self.threshold, seen, how, size, faces, all_pieces)
 
 
 @contextlib.contextmanager
