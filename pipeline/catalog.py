@@ -17,6 +17,7 @@ The only stage that walks the raw tree. A table has one row for each model found
     parts_sha256        of all files of its views and grid
     vertices, faces     after the reading, as triangles
     stretch             of a variant
+    axes                up and front, where `dataset.up` says them
 
 Where `dataset.variants` asks for some, a table goes on with as many rows of every usable training model that has a mesh
 and no views of its own: its variants `<id>~<n>`, of the split `variants`, with the factors of x, y and z by which they
@@ -48,6 +49,7 @@ import csv
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.geometry import meshes
@@ -60,12 +62,13 @@ from pipeline.runtime.files import atomic_folder, sha256, told
 from pipeline.runtime.params import Dataset, Variants, load
 from pipeline.sources import foreign, splits, tree
 from pipeline.sources.categories import NAMES, category, meant
-from pipeline.sources.layout import Found, ModelRef
+from pipeline.sources.layout import FRONTS, Found, ModelRef, turning
 from pipeline.sources.registry import LAYOUTS, Looked, find
 
 CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
 COLUMNS = (
-    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces stretch"
+    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces "
+    "stretch axes"
 ).split()
 CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
 MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
@@ -94,7 +97,7 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     """
     root = root_of(dataset)
     looked = find(root)
-    found = looked.models
+    found = [stood(model, dataset) for model in looked.models]
     print(f"catalog: {recognised(looked)}", flush=True)
     counts = Counter(model.ref.synset for model in found)
     synsets = {entry: meant(entry, counts) for entry in dataset.categories}
@@ -134,6 +137,26 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
 def root_of(dataset: Dataset) -> Path:
     """The folder of the raw meshes, which says as well whether links may lead out of it."""
     return tree.root_of(dataset.root, dataset.follow_links)
+
+
+def stood(model: Found, dataset: Dataset) -> Found:
+    """A model with its axes as `dataset.up` and `dataset.front` say them.
+
+    Raises:
+        ValueError: they are no axes, or the layout knows them, as the cameras and grids that it brings have them too.
+    """
+    up, front = dataset.up or "y" * bool(dataset.front), dataset.front
+    if not up:
+        return model
+    front = front or FRONTS.get(up[-1], "")
+    try:
+        turning(up, front)
+    except ValueError as error:
+        raise ValueError(f"dataset.up, dataset.front: {error}") from error
+    layout = LAYOUTS[model.ref.layout]
+    if layout.views or layout.grid:
+        raise ValueError(f"dataset.up: expected none for {layout.name}, whose axes are known, got '{up}'")
+    return replace(model, ref=replace(model.ref, axes=f"{up} {front}"))
 
 
 def recognised(looked: Looked) -> str:
@@ -200,9 +223,8 @@ def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]])
 
 def stamp(root: Path, ref: ModelRef) -> str:
     """Changes when one of a model's files does; empty where a file's time can't be trusted to tell."""
-    locations = [ref.mesh] * bool(ref.mesh)
     try:
-        locations += LAYOUTS[ref.layout].parts(root, ref)
+        locations = ref.files(root) + LAYOUTS[ref.layout].parts(root, ref)
         stamps = [tree.stamp(root, location) for location in locations]
     except (OSError, ValueError):  # read, it gives its reason
         return ""
@@ -293,6 +315,6 @@ def read_table(path: Path) -> list[Entry]:
 
 
 def _entry(row: dict[str, str]) -> Entry:
-    ref = ModelRef(*(row[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid")))
+    ref = ModelRef(*(row[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid", "axes")))
     told = {name: row[name] for name in ("split", "split_source", "sha256", "parts_sha256", "status", "detail")}
     return Entry(ref, **told, stretch=tuple(map(float, row["stretch"].split())))

@@ -37,6 +37,7 @@ WALLS = {
     "baselines": "layers metrics runtime scoring shards",
     "compare": "runtime scoring sources",
     "report": "metrics model pages runtime scoring shards sources training",
+    "show": "catalog geometry pages runtime sources",
     "predict": "answers runtime sources",
     "imagine": "answers geometry pages runtime sources training",
     "export": "runtime scoring training travel",

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from pipeline.geometry import bundles
 
 BLOCK = 1 << 23  # bytes of an OBJ file that are split into lines at a time
 EXTENT = 15 / 16  # longest side of the bounding box in the normalised frame
@@ -48,12 +50,14 @@ def read(data: bytes, extension: str) -> Mesh:
 
     Args:
         data: the file's content.
-        extension: its format, `obj` or another that trimesh reads.
+        extension: its format, `obj` or another that trimesh reads, or that of a bundle of parts.
 
     Raises:
         MeshError: `unreadable` (not of this format), `truncated`, `no_faces`, `bad_index` (faces refer to vertices that
             are not there), `not_finite`, `no_area` (all faces degenerate).
     """
+    if extension == bundles.EXTENSION:
+        return _joined(bundles.opened(data))
     vertices, faces = read_obj(data) if extension == "obj" else _read_other(data, extension)
     if not len(faces):
         raise MeshError("no_faces", f"expected faces, found none among {len(vertices)} vertices")
@@ -76,6 +80,23 @@ def read(data: bytes, extension: str) -> Mesh:
         raise MeshError("no_area", f"expected a face with an area, got {len(normals)} degenerate ones")
     used, faces = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], faces.reshape(-1, 3))
+
+
+def _joined(parts: Iterable[tuple[str, bytes]]) -> Mesh:
+    """One mesh of several files, by name and content; those without a face that has an area are passed over."""
+    found, empty = [], MeshError("no_faces", "expected parts of a mesh, found none")
+    for name, data in parts:
+        try:
+            found.append(read(data, name.rpartition(".")[2].lower()))
+        except MeshError as error:
+            empty = MeshError(error.reason, f"{name}: {error}")
+            if error.reason not in ("no_faces", "no_area"):
+                raise empty from error
+    if not found:
+        raise empty
+    starts = np.cumsum([0, *(len(part.vertices) for part in found[:-1])])
+    faces = [part.faces + start for part, start in zip(found, starts, strict=True)]
+    return Mesh(np.concatenate([part.vertices for part in found]), np.concatenate(faces))
 
 
 def normalise(mesh: Mesh, rotation: np.ndarray | None = None) -> tuple[Mesh, np.ndarray]:

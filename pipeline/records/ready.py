@@ -19,7 +19,7 @@ from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.points import outer_points
 from pipeline.records.records import Record, seeded
 from pipeline.sources.layout import Grid, ModelRef, Views
-from pipeline.sources.registry import LAYOUTS
+from pipeline.sources.registry import LAYOUTS, rotation
 
 MODULES = (
     "pipeline.sources.binvox",
@@ -163,8 +163,8 @@ def _affine(root: Path, ref: ModelRef) -> np.ndarray:
         return _normalised(root, ref)[1]
     if ref.grid and source.grid:
         return source.grid(root, ref).affine
-    return np.block([[source.rotation.T, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
+    return np.block([[rotation(ref).T, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
 
 
 def _normalised(root: Path, ref: ModelRef) -> tuple[Mesh, np.ndarray]:
-    return meshes.normalise(meshes.read(ref.read(root), ref.extension), LAYOUTS[ref.layout].rotation)
+    return meshes.normalise(meshes.read(ref.read(root), ref.extension), rotation(ref))

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry import meshes
+from pipeline.geometry import bundles, meshes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records.parallel import Lost, parallel
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
-from pipeline.sources.registry import LAYOUTS
+from pipeline.sources.registry import LAYOUTS, rotation
 
 CACHE = Path("data/cache")
 LIBRARIES = ("easypytorch3d", "numpy", "open3d", "pillow", "scipy", "torch", "trimesh")  # that have a say in records
@@ -91,12 +91,12 @@ class Job:
     def key(self, entry: Entry) -> str:
         """Hash of everything that the record of a model depends on."""
         ref = entry.ref
-        rotation = repr(LAYOUTS[ref.layout].rotation.tolist())
+        turn = repr(rotation(ref).tolist())
         content = [entry.sha256]
         if entry.parts_sha256:
             content += [entry.parts_sha256, _layout_sha256(ref.layout)]
         content += map(repr, entry.stretch)
-        parts = [self.stage, ref.synset, ref.model_id, rotation, *content, repr(self.params), self.code]
+        parts = [self.stage, ref.synset, ref.model_id, turn, *content, repr(self.params), self.code]
         return sha256("\n".join(parts).encode())
 
 
@@ -105,7 +105,7 @@ def code_sha256(*modules: str) -> str:
 
     The modules are found by name and not imported: to know that nothing has to be made takes no library to make it.
     """
-    specs = [find_spec(name) for name in (meshes.__name__, __name__, *modules)]
+    specs = [find_spec(name) for name in (meshes.__name__, bundles.__name__, __name__, *modules)]
     texts = [Path(str(spec and spec.origin)).read_bytes() for spec in specs]
     versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
     return sha256(b"\n".join(texts + versions))
@@ -220,7 +220,7 @@ def _found(job: Job, root: Path, entry: Entry) -> Record | Model:
     ready = job.ready(root, ref, job.params) if job.ready and not entry.stretch else None
     if ready is not None:
         return ready
-    mesh, affine = meshes.normalise(meshes.read(data, ref.extension), LAYOUTS[ref.layout].rotation)
+    mesh, affine = meshes.normalise(meshes.read(data, ref.extension), rotation(ref))
     if entry.stretch:
         mesh, affine = meshes.stretched(mesh, affine, entry.stretch)
     return f"{ref.synset}/{ref.model_id}", mesh, affine

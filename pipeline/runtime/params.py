@@ -54,6 +54,8 @@ class Dataset:
             files are called as they are here.
         max_rejected: share of the models of a category that may be rejected before a stage fails.
         variants: of the training models, by which they become more.
+        up, front: axes of meshes (`z`, `-y`, ...) where the layout does not tell them, or tells them wrong; both or the
+            front empty for what is usual.
         follow_links: whether links may lead out of root; those of DVC to its cache may anyway.
     """
 
@@ -63,6 +65,8 @@ class Dataset:
     max_rejected: float
     variants: Variants = Variants()
     follow_links: bool = False
+    up: str = ""
+    front: str = ""
 
     def __post_init__(self) -> None:
         if not self.categories or len(set(self.categories)) != len(self.categories):

@@ -2,21 +2,28 @@
 
 Category is the first folder below the root, the model id the rest of the path without its extension, joined by dots. A
 zip counts as a folder of its name, but one right below the root that has folders in it is only a box around them. +Y is
-taken for up, as glTF has it; which way the models face is not known, -Z is as good as any.
+taken for up, as glTF has it; which way the models face is not known, -Z is as good as any; `dataset.up` and
+`dataset.front` say otherwise.
+
+Folders `train` and `test` side by side (and `val`, or a tenth of the training models by a hash) are the split, be they
+in the folder of each category or above them all.
 
 Used where no other layout is found in the root.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, slug
+from pipeline.sources.splits import validates
 
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # folders
+SOURCE = "folders train and test"
 NO_MESHES = {"zip", "xyz"}  # that trimesh counts among its formats of meshes
 
 
@@ -25,7 +32,39 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
 
     formats = set(trimesh.exchange.load.mesh_formats()) - NO_MESHES
     meshes = [location for location in locations if PurePosixPath(location).suffix[1:].lower() in formats]
-    return [Found(ModelRef(*name(root, mesh), LAYOUT.name, mesh)) for mesh in meshes if not _hidden(mesh)]
+    meshes = [mesh for mesh in meshes if not _hidden(mesh)]
+    parted = _parted(meshes)
+    return [_found(root, mesh, parted) for mesh in meshes]
+
+
+def _found(root: Path, mesh: str, parted: Mapping[tuple[str, ...], set[str]]) -> Found:
+    parts = _parts(mesh)
+    for n, part in enumerate(parts[:-1]):
+        if parts[:n] in parted and part in SPLITS:
+            above, below = parts[:n], parts[n + 1 :]
+            inside = len(parted) == 1 and len(below) > 1  # the categories lie in the folders of the split
+            category = below[0] if inside else above[-1] if above else root.resolve().name
+            rest = [part, *below[inside:-1], PurePosixPath(below[-1]).stem]
+            split = SPLITS[part]
+            if split == "train" and "val" not in map(SPLITS.get, parted[above]) and validates(mesh):
+                split = "val"
+            return Found(ModelRef(slug(category), ".".join(rest), LAYOUT.name, mesh), "", split, SOURCE)
+    return Found(ModelRef(*name(root, mesh), LAYOUT.name, mesh))
+
+
+def _parted(meshes: Sequence[str]) -> dict[tuple[str, ...], set[str]]:
+    """Folders in which `train` and `test` lie side by side, and which of SPLITS do."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for parts in map(_parts, meshes):
+        for n, part in enumerate(parts[:-1]):
+            if part in SPLITS:
+                found.setdefault(parts[:n], set()).add(part)
+    return {folder: names for folder, names in found.items() if names >= {"train", "test"}}
+
+
+def _parts(location: str) -> tuple[str, ...]:
+    """The folders of a location, zips among them, and its name."""
+    return tuple(part.removesuffix(".zip") for part in location.replace("!/", "/").split("/"))
 
 
 def name(root: Path, location: str) -> tuple[str, str]:

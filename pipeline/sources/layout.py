@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,9 +12,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pipeline.geometry import bundles
 from pipeline.sources import tree
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
+AXES = {sign + name: (1.0 - 2 * bool(sign)) * np.eye(3)["xyz".index(name)] for name in "xyz" for sign in ("", "-")}
+FRONTS = {"x": "-z", "y": "-z", "z": "-y"}  # what is taken for the front where only the axis that is up is known
 
 
 @dataclass(frozen=True, order=True)
@@ -24,7 +29,8 @@ class ModelRef:
         model_id: unique in its category.
         layout: key of `LAYOUTS`.
         mesh, views, grid: locations (see `tree.py`) of its mesh, of ready-made views and of a ready-made grid, empty
-            where there are none. `views` may be a folder.
+            where there are none. `views` may be a folder; so may `mesh`, of its parts, with a slash at its end.
+        axes: up and front of its mesh, as `z -y`, where they are given; empty where they are the layout's.
     """
 
     synset: str
@@ -33,6 +39,7 @@ class ModelRef:
     mesh: str = ""
     views: str = ""
     grid: str = ""
+    axes: str = ""
 
     def __post_init__(self) -> None:
         # A file's name may be any bytes, which Python hands on as half surrogates; a model's name is text.
@@ -42,11 +49,19 @@ class ModelRef:
     @property
     def extension(self) -> str:
         """The format of its mesh."""
-        return PurePosixPath(self.mesh).suffix[1:].lower()
+        return bundles.EXTENSION if self.mesh.endswith("/") else PurePosixPath(self.mesh).suffix[1:].lower()
 
     def read(self, root: Path) -> bytes:
-        """The bytes of its mesh; raises as `tree.read`."""
+        """The bytes of its mesh, of parts as a bundle; raises as `tree.read`."""
+        if self.mesh.endswith("/"):
+            return bundles.bundled((part.rpartition("/")[2], tree.read(root, part)) for part in self.files(root))
         return tree.read(root, self.mesh)
+
+    def files(self, root: Path) -> list[str]:
+        """Locations of all files that its mesh consists of; raises as `tree.read`."""
+        if self.mesh.endswith("/"):
+            return [part for part in tree.children(root, self.mesh) if part.endswith(".obj")]
+        return [self.mesh] * bool(self.mesh)
 
 
 @dataclass(frozen=True)
@@ -115,6 +130,26 @@ class Layout:
     parts: Callable[[Path, ModelRef], list[str]] = field(default=lambda root, ref: [ref.grid] if ref.grid else [])
     views: Callable[[Path, ModelRef, tuple[int, int]], Views] | None = None
     grid: Callable[[Path, ModelRef], Grid] | None = None
+
+
+def turning(up: str, front: str) -> np.ndarray:
+    """(3, 3) that takes two axes of a data set, as `z` and `-y`, to +Y and -Z.
+
+    Raises:
+        ValueError: they are no two axes at a right angle.
+    """
+    if up not in AXES or front not in AXES or up[-1] == front[-1]:
+        raise ValueError(f"expected two different ones of {', '.join(AXES)}, got '{up}' and '{front}'")
+    high, back = AXES[up], -AXES[front]
+    return np.stack([np.cross(high, back), high, back])
+
+
+def unpacked(location: str, data: bytes) -> bytes:
+    """A file as it was before gzip, where its name says so; ValueError where it is damaged."""
+    try:
+        return gzip.decompress(data) if location.endswith(".gz") else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{location}: expected a file of gzip, got {error}") from error
 
 
 def slug(name: str) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.runtime.files import sha256
-from pipeline.sources import mat, photos, pictures, tree
+from pipeline.sources import mat, photos, pictures, splits, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, listing, slug, turned
 
 LIST = "pix3d.json"
@@ -97,7 +97,7 @@ def _official(root: Path, base: str, there: set[str], listed: list[dict[str, Any
         return {}, ""
     contents = [tree.read(root, file) for file in files]
     train, test = (_indices(file, content, len(listed)) for file, content in zip(files, contents, strict=True))
-    split = {n: "val" if _validates(listed[n]["model"]) else "train" for n in train} | dict.fromkeys(test, "test")
+    split = {n: "val" if splits.validates(listed[n]["model"]) else "train" for n in train} | dict.fromkeys(test, "test")
     return split, f"pix3d:{sha256(b''.join(contents))[:8]}"
 
 
@@ -109,10 +109,6 @@ def _indices(file: str, content: bytes, count: int) -> list[int]:
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{file}: expected indices below {count}, got {error}") from error
     return indices.tolist()
-
-
-def _validates(shape: str) -> bool:
-    return int(sha256(shape.encode())[:8], 16) % 10 == 0
 
 
 def _photo(root: Path, ref: ModelRef) -> tuple[str, dict[str, Any]]:

@@ -12,11 +12,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.sources import core55, folders, foreign, future3d, pix3d, r2n2, shapenet_v1, shapenet_v2
-from pipeline.sources.layout import Found, Layout, ModelRef, matches
+import numpy as np
+
+from pipeline.sources import (
+    abo,
+    core55,
+    folders,
+    foreign,
+    future3d,
+    gso,
+    modelnet,
+    objaverse,
+    omniobject3d,
+    partnet,
+    pix3d,
+    r2n2,
+    shapenet_v1,
+    shapenet_v2,
+    thingi10k,
+)
+from pipeline.sources.layout import Found, Layout, ModelRef, matches, turning
 from pipeline.sources.tree import walk
 
-_MODULES = (shapenet_v2, shapenet_v1, r2n2, core55, pix3d, future3d, folders)
+_MODULES = (
+    *(shapenet_v2, shapenet_v1, r2n2, core55, pix3d, future3d),
+    *(modelnet, gso, abo, omniobject3d, objaverse, partnet, thingi10k),
+    folders,
+)
 LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _MODULES}
 _MODEL_FOLDER = re.compile(r"/(?P<synset>\d{8})/(?!\d{8}/)(?P<model_id>[^/]+)/")
 
@@ -49,6 +71,11 @@ def find(root: Path) -> Looked:
     found = found or folders.LAYOUT.scan(root, locations)
     found += _without_mesh(found, locations)
     return Looked(sorted(found, key=lambda model: model.ref), links, foreign.counted(locations))
+
+
+def rotation(ref: ModelRef) -> np.ndarray:
+    """(3, 3) from the axes of a model's mesh to +Y up, -Z front."""
+    return turning(*ref.axes.split()) if ref.axes else LAYOUTS[ref.layout].rotation
 
 
 def _without_mesh(found: Sequence[Found], locations: Sequence[str]) -> list[Found]:

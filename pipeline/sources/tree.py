@@ -103,6 +103,19 @@ def read(root: Path, location: str) -> bytes:
         return archive.read(info)
 
 
+def children(root: Path, folder: str) -> list[str]:
+    """Locations of the files right in a folder, which ends in a slash, in order; raises as `read`."""
+    path, member = split(folder)
+    if member:
+        status = os.stat(root / path)
+        with _damage_told():
+            _, entries = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
+            names = [name for name in entries if name.startswith(member) and "/" not in name[len(member) :]]
+        return sorted(f"{path}!/{name}" for name in names if name != member)
+    with os.scandir(root / folder) as found:
+        return sorted(f"{folder}{entry.name}" for entry in found if entry.is_file() and not entry.name.startswith("."))
+
+
 def stamp(root: Path, location: str) -> tuple[str, float]:
     """What changes when the content does, found without reading it, and the time (s) of the last change.
 

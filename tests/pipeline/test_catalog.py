@@ -11,6 +11,7 @@ import pytest
 import trimesh
 
 from pipeline import catalog
+from pipeline.records import records
 from pipeline.runtime.files import sha256
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.sources import splits
@@ -216,6 +217,26 @@ def test_a_list_that_covers_nothing_of_a_category_stops(tmp_path: Path, capfd: p
     assert "warning: expected models to validate with, found none of split val; see dataset.split" in told
     assert "catalog: no models of split train in table\n" in told and "no models of split test in chair\n" in told
     assert "3 models of these" not in told
+
+
+def test_axes_may_be_given_where_the_data_set_does_not_know_them(tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "post" / "a.obj"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(box(1, 2, 3))
+    own = Dataset(str(tmp_path / "raw"), "hash", ("post",), 0)
+    keys = set()
+    for up, front, axes in (("", "", ""), ("z", "", "z -y"), ("", "x", "y x"), ("-x", "y", "-x y")):
+        catalog.catalog(replace(own, up=up, front=front))
+        (entry,) = catalog.read_table(catalog.CATALOG / "post.csv")
+        assert entry.ref.axes == axes
+        keys.add(records.Job("test", lambda *_: {}, None).key(entry))
+    assert len(keys) == 4
+    for up, front, message in (("up", "", "got 'up' and ''"), ("z", "-z", "got 'z' and '-z'")):
+        with pytest.raises(ValueError, match=f"dataset.up, dataset.front: expected two different ones of .*{message}"):
+            catalog.catalog(replace(own, up=up, front=front))
+    root = write_v2(tmp_path / "v2", GOOD)
+    with pytest.raises(ValueError, match="dataset.up: expected none for shapenet-v2, whose axes are known, got 'z'"):
+        catalog.catalog(replace(own, root=str(root), categories=(CHAIR,), up="z"))
 
 
 def test_models_that_are_there_twice_cost_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

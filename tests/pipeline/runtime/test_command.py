@@ -21,6 +21,7 @@ NEEDED |= {
     "imagine": ("--out", "shapes"),
     "export": ("r3d", "--out", "r3d.safetensors"),
     "inspect": ("shard.h5",),
+    "show": ("axes.png",),
 }
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,37 @@ def test_only_meshes_are_models_and_only_where_no_other_layout_is(tmp_path: Path
     assert found == [("balls", name, "folders") for name in ("a", "b.b", "c")] + [("cubes", "z", "folders")]
     trees.write_r2n2(tmp_path, ["a"])
     assert [m.ref.layout for m in find(tmp_path)[0]] == ["3d-r2n2"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            ["chair/train/a.stl", "chair/test/a.stl", "chair/val/b.stl", "sofa/train/c.stl", "sofa/test/d/m.stl"],
+            ["chair train.a train", "chair test.a test", "chair val.b val", "sofa train.c ?", "sofa test.d.m test"],
+        ),
+        (
+            ["Set/train/chair/a.stl", "Set/test/chair/a.stl", "Set/validation/sofa/b.stl"],
+            ["chair train.a train", "chair test.a test", "sofa validation.b val"],
+        ),
+        (["train/a.stl", "test/b.stl", "val/c.stl"], ["raw train.a train", "raw test.b test", "raw val.c val"]),
+        (["train/a.stl", "bus/b.stl"], ["train a ", "bus b "]),
+        (["x/train/a.stl", "x/bus/b.stl"], ["x train.a ", "x bus.b "]),
+    ],
+)
+def test_train_and_test_side_by_side_are_the_split(tmp_path: Path, files: list[str], expected: list[str]) -> None:
+    for name in files:
+        trees.write(tmp_path / "raw" / name, b"x")
+    found = {m.ref.mesh: f"{m.ref.synset} {m.ref.model_id} {m.split}" for m in find(tmp_path / "raw").models}
+    for name, own in zip(files, expected, strict=True):
+        assert found[name] == own or (own.endswith("?") and found[name] in (own[:-1] + "train", own[:-1] + "val"))
+
+
+def test_without_a_folder_of_its_own_a_tenth_validates(tmp_path: Path) -> None:
+    for name in (*(f"train/{n}" for n in range(60)), *(f"test/{n}" for n in range(3))):
+        trees.write(tmp_path / "chair" / f"{name}.stl", b"x")
+    counts = Counter(model.split for model in find(tmp_path).models)
+    assert counts["test"] == 3 and 1 <= counts["val"] <= 14 and counts["train"] == 60 - counts["val"]
 
 
 def _off() -> bytes:

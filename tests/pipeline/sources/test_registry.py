@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline import catalog
+from pipeline.geometry import meshes
 from pipeline.runtime import params
 from pipeline.sources.layout import ModelRef
-from pipeline.sources.registry import LAYOUTS, find
+from pipeline.sources.registry import LAYOUTS, find, rotation
 from tests.meshes import CHAIR, TABLE, box, write_v2
 from tests.pipeline.sources import trees
 
@@ -85,14 +86,32 @@ def test_every_layout_is_told_by_looking(tmp_path: Path) -> None:
         "core55": trees.write_core55,
         "pix3d": trees.write_pix3d,
         "3d-future": trees.write_future3d,
+        "modelnet": trees.write_modelnet,
+        "gso": trees.write_gso,
+        "abo": trees.write_abo,
+        "omniobject3d": trees.write_omniobject3d,
+        "objaverse": trees.write_objaverse,
+        "partnet": trees.write_partnet,
+        "thingi10k": trees.write_thingi10k,
         "folders": trees.write_folders,
     }
     assert {*writers, "shapenet-v1"} == set(LAYOUTS)
     for name, write in writers.items():
         write(tmp_path / name, ["a"])
         (ref,) = refs_of(tmp_path / name)
-        assert ref.layout == name and [ref.layout for ref in refs_of(tmp_path / name)] == [name]
+        assert ref.layout == name and (ref.model_id == "a" or (ref.model_id,) == (*trees.ids(name, ["a"]),))
     assert {ref.layout for ref in refs_of(tmp_path)} == {*writers} - {"folders"}
+
+
+@pytest.mark.parametrize("name", ["modelnet", "gso", "abo", "omniobject3d", "objaverse", "partnet", "thingi10k"])
+def test_models_of_every_layout_come_out_upright(tmp_path: Path, name: str) -> None:
+    getattr(trees, f"write_{name}")(tmp_path, ["a", "b"])
+    refs = refs_of(tmp_path)
+    assert [ref.model_id for ref in refs] == sorted(trees.ids(name, ["a", "b"]))
+    for ref in refs:
+        mesh, affine = meshes.normalise(meshes.read(ref.read(tmp_path), ref.extension), rotation(ref))
+        assert np.allclose(np.abs(mesh.vertices).max(axis=0), trees.HALF / 0.8 * 15 / 16, atol=1e-6)
+        assert np.linalg.det(affine[:3, :3]) > 0
 
 
 def test_categories_are_listed_by_name(

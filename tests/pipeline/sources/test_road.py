@@ -63,23 +63,23 @@ def wide(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "synset", "views", "prefix"),
+    ("name", "synset", "views"),
     [
-        ("shapenet_v2", CHAIR, (2, 24, 32), ""),
-        ("r2n2", CHAIR, (3, 137, 137), ""),
-        ("core55", "core55", (12, 40, 40), ""),
-        ("pix3d", "desk", (1, 24, 32), "SHAPE_{}."),
-        ("future3d", "king-size-bed", (2, 24, 32), ""),
-        ("folders", "kitchen-chairs", (2, 24, 32), ""),
+        ("shapenet_v2", CHAIR, (2, 24, 32)),
+        ("r2n2", CHAIR, (3, 137, 137)),
+        ("core55", "core55", (12, 40, 40)),
+        ("pix3d", "desk", (1, 24, 32)),
+        ("modelnet", "desk", (2, 24, 32)),
+        ("partnet", "desk", (2, 24, 32)),
+        ("future3d", "king-size-bed", (2, 24, 32)),
+        ("folders", "kitchen-chairs", (2, 24, 32)),
     ],
 )
-def test_from_the_data_set_to_the_network(
-    tmp_path: Path, name: str, synset: str, views: tuple[int, ...], prefix: str
-) -> None:
+def test_from_the_data_set_to_the_network(tmp_path: Path, name: str, synset: str, views: tuple[int, ...]) -> None:
     root = tmp_path / "raw"
     getattr(trees, f"write_{name}")(root, NAMES)
     status = travel(root, synset, "ready" if name in ("shapenet_v2", "pix3d") else "computed")
-    names = [prefix.format(n % 2) + own for n, own in enumerate(NAMES)]
+    names = trees.ids(name, NAMES)
     assert {model_id: row["status"] for model_id, row in status.items()} == dict.fromkeys(names, "packed")
     found = samples(synset)
     assert sorted(found) == sorted(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -126,6 +127,73 @@ def write_pix3d(root: Path, names: list[str], shapes: int = 2, size: tuple[int, 
             }
         )
     write(root / "pix3d.json", json.dumps(rows).encode())
+
+
+Z_UP = HALF[[0, 2, 1]]  # half sizes where +Z is up
+IDS = {  # what models are called where their names say more than that, of the n-th and its given name
+    "pix3d": "SHAPE_{shape}.{name}",
+    "modelnet": "desk_{n:04}",
+    "omniobject3d": "desk_{n:03}",
+    "objaverse": "{n:032x}",
+    "thingi10k": "{n}",
+}
+
+
+def ids(layout: str, names: list[str]) -> list[str]:
+    """What a layout's models are called, in the order of the names given to its writer."""
+    return [IDS.get(layout, "{name}").format(n=n, name=name, shape=n % 2) for n, name in enumerate(names)]
+
+
+def write_modelnet(root: Path, names: list[str]) -> None:
+    mesh = str(trimesh.creation.box(2 * Z_UP).export(file_type="off")).encode()
+    for n, model_id in enumerate(ids("modelnet", names)):
+        write(root / "ModelNet10" / "desk" / ("test" if n == 1 else "train") / f"{model_id}.off", mesh)
+
+
+def write_gso(root: Path, names: list[str]) -> None:
+    for name in names:
+        write(root / name / "meshes" / "model.obj", box_mesh(Z_UP))
+        write(root / name / "metadata.pbtxt", b'name: "x"\ncategories {\n  first: "Office Desk"\n}\n')
+
+
+def write_abo(root: Path, names: list[str]) -> None:
+    products = [{"item_id": "1", "3dmodel_id": name, "product_type": [{"value": "DESK"}]} for name in names]
+    lines = [json.dumps(product) for product in [{"item_id": "2"}, *products]]
+    write(root / "listings" / "metadata" / "listings_0.json.gz", gzip.compress("\n".join(lines).encode()))
+    for name in names:
+        write(root / "3dmodels" / "original" / name[-1] / f"{name}.glb", box_glb())
+
+
+def write_omniobject3d(root: Path, names: list[str]) -> None:
+    for model_id in ids("omniobject3d", names):
+        write(root / "raw" / "raw_scans" / "desk" / model_id / "Scan" / "Scan.obj", box_mesh())
+
+
+def write_objaverse(root: Path, names: list[str]) -> None:
+    known = ids("objaverse", names)
+    write(root / "lvis-annotations.json.gz", gzip.compress(json.dumps({"Writing_desk": known}).encode()))
+    for uid in known:
+        write(root / "glbs" / "000-000" / f"{uid}.glb", box_glb())
+
+
+def write_partnet(root: Path, names: list[str]) -> None:
+    """The box in two halves, each a part."""
+    low, high = (trimesh.creation.box(2 * HALF * [1, 0.5, 1]) for _ in range(2))
+    low.apply_translation([0, -HALF[1] / 2, 0])
+    high.apply_translation([0, HALF[1] / 2, 0])
+    for name in names:
+        write(root / "data_v0" / name / "meta.json", json.dumps({"model_cat": "Desk", "model_id": name}).encode())
+        write(root / "data_v0" / name / "objs" / "original-1.obj", obj_bytes(low))
+        write(root / "data_v0" / name / "objs" / "new-2.obj", obj_bytes(high))
+
+
+def write_thingi10k(root: Path, names: list[str]) -> None:
+    for model_id in ids("thingi10k", names):
+        write(root / "raw_meshes" / f"{model_id}.stl", trimesh.creation.box(2 * Z_UP).export(file_type="stl"))
+
+
+def box_glb() -> bytes:
+    return bytes(trimesh.creation.box(2 * HALF).export(file_type="glb"))
 
 
 def write_folders(root: Path, names: list[str]) -> None:

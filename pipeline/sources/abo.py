@@ -1,0 +1,44 @@
+"""Amazon Berkeley Objects: `3dmodels/original/<letter>/<id>.glb`, +Y up and +Z front, as glTF has it.
+
+A model's category is the `product_type` of a listing that names it (`listings/metadata/listings_*.json.gz`, a product a
+line), `abo` where none does.
+
+Source: Collins et al., "ABO: Dataset and Benchmarks for Real-World 3D Object Understanding", CVPR 2022, arXiv
+2110.06199.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.sources import tree
+from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning, unpacked
+
+MESH = re.compile(r"/3dmodels/original/[^/]+/(?P<model_id>[^/]+)\.glb$")
+LISTINGS = re.compile(r"/listings_\w+\.json(\.gz)?$")
+
+
+def scan(root: Path, locations: Sequence[str]) -> list[Found]:
+    meshes = {location: match["model_id"] for location in locations if (match := MESH.search("/" + location))}
+    lists = [location for location in locations if LISTINGS.search("/" + location)] if meshes else []
+    categories = {key: category for location in lists for key, category in _categories(root, location).items()}
+    return [
+        Found(ModelRef(categories.get(model_id, LAYOUT.name), model_id, LAYOUT.name, mesh))
+        for mesh, model_id in meshes.items()
+    ]
+
+
+def _categories(root: Path, location: str) -> dict[str, str]:
+    with listing(location, "products with 3dmodel_id and product_type"):
+        products = [json.loads(line) for line in unpacked(location, tree.read(root, location)).splitlines()]
+        return {
+            product["3dmodel_id"]: slug(product["product_type"][0]["value"])
+            for product in products
+            if product.get("3dmodel_id") and product.get("product_type")
+        }
+
+
+LAYOUT = Layout("abo", turning("y", "z"), scan)

@@ -1,0 +1,35 @@
+"""Google Scanned Objects: `<name>/meshes/model.obj`, in folders or a zip each, as Gazebo Fuel hands them out.
+
+A model's category is that of `<name>/metadata.pbtxt`, `gso` where it says none. +Z up, in metres; which way the models
+face is documented nowhere: -Y is taken.
+
+Source: Downs et al., "Google Scanned Objects", ICRA 2022, arXiv 2204.11918.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.sources import tree
+from pipeline.sources.layout import Found, Layout, ModelRef, slug, turning
+
+MESH = re.compile(r"/(?P<model_id>[^/]+)/meshes/model\.obj$")
+CATEGORY = re.compile(rb'categories\s*\{\s*first:\s*"([^"]+)"')
+
+
+def scan(root: Path, locations: Sequence[str]) -> list[Found]:
+    there = set(locations)
+    found = []
+    for location in locations:
+        if match := MESH.search("/" + location):
+            model_id = match["model_id"].removesuffix("!").removesuffix(".zip")
+            notes = location.removesuffix("meshes/model.obj") + "metadata.pbtxt"
+            category = CATEGORY.search(tree.read(root, notes)) if notes in there else None
+            name = slug(category[1].decode("utf-8", "replace")) if category else LAYOUT.name
+            found.append(Found(ModelRef(name, model_id, LAYOUT.name, location)))
+    return found
+
+
+LAYOUT = Layout("gso", turning("z", "-y"), scan)

@@ -1,0 +1,57 @@
+"""PartNet: `<id>/objs/{original,new}-<n>.obj`, the parts of a model, and `<id>/meta.json`.
+
+PartNet-Mobility has them in `textured_objs`. All parts together are the model. Its category is the `model_cat` of
+`meta.json`, or else the folder above; annotations of one and the same model of ShapeNet (`model_id`) stay in one split.
++Y up, +Z front: the published matrices that bring ShapeNetCore.v1's models there take +X to +Z. Lists of the split are
+taken where they lie there, called as in the project's `stats/train_val_test_split`: `Chair.train.json`, a list of
+`anno_id`.
+
+Source: Mo et al., "PartNet", CVPR 2019, arXiv 1812.02713, and the notes of daerduoCarey/partnet_dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.runtime.files import sha256
+from pipeline.sources import tree
+from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning
+
+PART = re.compile(r"^(?P<folder>(.*/)?(?P<model_id>[^/]+)/)(?P<parts>(textured_)?objs/)(original|new)-\d+\.obj$")
+LIST = re.compile(r"/train_val_test_split/[^/]+\.(?P<split>train|val|test)\.json$")
+BOXES = ("data_v0", "dataset", "")  # folders that are no categories
+
+
+def scan(root: Path, locations: Sequence[str]) -> list[Found]:
+    models = {match["folder"] + match["parts"]: match for location in locations if (match := PART.search(location))}
+    lists = {location: match["split"] for location in locations if (match := LIST.search("/" + location))}
+    split, source = _official(root, lists) if models else ({}, "")
+    there = set(locations)
+    found = []
+    for parts, match in models.items():
+        category, group = match["folder"].rpartition(f"{match['model_id']}/")[0].rstrip("/").rpartition("/")[2], ""
+        category = LAYOUT.name if category in BOXES else category
+        if (notes := match["folder"] + "meta.json") in there:
+            with listing(notes, "model_cat and model_id"):
+                told = json.loads(tree.read(root, notes))
+                category, group = told.get("model_cat") or category, str(told.get("model_id") or "")
+        ref = ModelRef(slug(category), match["model_id"], LAYOUT.name, parts)
+        found.append(Found(ref, group, split.get(ref.model_id, ""), source if ref.model_id in split else ""))
+    return found
+
+
+def _official(root: Path, lists: dict[str, str]) -> tuple[dict[str, str], str]:
+    """Model -> split, and the name of that split; nothing where there are no lists."""
+    models: dict[str, str] = {}
+    contents = []
+    for location, split in sorted(lists.items()):
+        with listing(location, "anno_id"):
+            contents.append(tree.read(root, location))
+            models |= {str(model["anno_id"]): split for model in json.loads(contents[-1])}
+    return models, f"partnet:{sha256(b''.join(contents))[:8]}" if models else ""
+
+
+LAYOUT = Layout("partnet", turning("y", "z"), scan)
