@@ -20,7 +20,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,12 @@ from tqdm import tqdm
 
 from pipeline import catalog
 from pipeline.records import records
+from pipeline.records.quality import NOTE, Quality, Status, sift
 from pipeline.records.records import Archive, Entry, refuse_past
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_folder, sha256
 from pipeline.runtime.params import Dataset, load
 from pipeline.shards import layout
-
-NOTE = ("fill_ratio", "components", "disagreement", "lidded", "uncovered")
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,11 @@ class Params:
 
     Attributes:
         models_per_shard: at most so many models a file.
+        quality: which models are good enough, and what becomes of those that are alike.
     """
 
     models_per_shard: int
+    quality: Quality = field(default_factory=Quality)
 
     def __post_init__(self) -> None:
         if self.models_per_shard < 1:
@@ -67,6 +68,7 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
     ):
         statuses = [status(entry, renders, voxels) for entry in entries]
         refuse_odd_views(entries, statuses, renders, max_rejected, f"pack {category}")
+        sift(entries, statuses, voxels, params.quality, f"pack {category}")
         refuse_orphans(entries, statuses)
         packed = [entry for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"]
         if not packed:
@@ -84,7 +86,7 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
         write_status(temporary / "status.csv", entries, statuses, voxels)
 
 
-def status(entry: Entry, renders: Archive, voxels: Archive) -> tuple[str, str, str]:
+def status(entry: Entry, renders: Archive, voxels: Archive) -> Status:
     """(`packed` or the stage that rejected the model, reason code, message)."""
     if entry.status != "ok":
         return "catalog", entry.status, entry.detail
@@ -98,7 +100,7 @@ def status(entry: Entry, renders: Archive, voxels: Archive) -> tuple[str, str, s
 
 
 def refuse_odd_views(
-    entries: list[Entry], statuses: list[tuple[str, str, str]], renders: Archive, max_rejected: float, label: str
+    entries: list[Entry], statuses: list[Status], renders: Archive, max_rejected: float, label: str
 ) -> None:
     """Rejects models with fewer, more or larger views than most: ready-made ones may differ, a shard's may not."""
     shapes = {
@@ -116,7 +118,7 @@ def refuse_odd_views(
     refuse_past(max_rejected, {entries[n].ref.model_id: "shape" for n in odd if n in own}, len(own), label)
 
 
-def refuse_orphans(entries: list[Entry], statuses: list[tuple[str, str, str]]) -> None:
+def refuse_orphans(entries: list[Entry], statuses: list[Status]) -> None:
     """Rejects variants of models that are not packed."""
     packed = {entry.ref.model_id for entry, row in zip(entries, statuses, strict=True) if row[0] == "packed"}
     for n, entry in enumerate(entries):
@@ -149,7 +151,7 @@ def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) 
         bar.update()
 
 
-def write_status(path: Path, entries: list[Entry], statuses: list[tuple[str, str, str]], voxels: Archive) -> None:
+def write_status(path: Path, entries: list[Entry], statuses: list[Status], voxels: Archive) -> None:
     """A row a model, with the note of its grid (see `solid.py`) if it is packed: sort by disagreement to find doubt."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")

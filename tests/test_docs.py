@@ -238,7 +238,7 @@ def test_parameters_systems_and_settings_are_there(page: str) -> None:
     assert all(setting in code for setting in re.findall(r"ONEVIEW_\w+", PAGES[page]))
 
 
-@pytest.mark.parametrize(("name", "limit"), {"README.md": 160, "dvc.yaml": 170, "params.yaml": 170}.items())
+@pytest.mark.parametrize(("name", "limit"), {"README.md": 160, "dvc.yaml": 170, "params.yaml": 174}.items())
 def test_what_is_read_first_is_short(name: str, limit: int) -> None:
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= limit
 

@@ -12,6 +12,7 @@ import pytest
 from pipeline import catalog, pack, render, voxelize
 from pipeline.geometry.meshes import MeshError
 from pipeline.records import records
+from pipeline.records.quality import Quality
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.shards import layout
 from pipeline.shards.layout import ShardDataset
@@ -237,3 +238,19 @@ def test_variants_are_shards_of_their_own(project: Path, tmp_path: Path, monkeyp
         assert np.allclose(cells, expected / expected.max() * 15, atol=2)
         looks.append(model["views"])
     assert len({look.tobytes() for look in looks}) == len(looks)
+
+
+def test_what_is_not_good_enough_is_listed_with_its_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with records.Archive(records.VOXELS / f"{CHAIR}.zip") as voxels:
+        fills = {name: float(voxels[name]["notes"][0]) for name in voxels.model_ids}
+    limit = sorted(fills.values())[4]
+    pack.pack(CHAIR, pack.Params(1000, Quality(fill_ratio=(0.0, limit))), project / "sifted", max_rejected=0)
+    with (project / "sifted" / CHAIR / "status.csv").open() as file:
+        table = {row["model_id"]: row for row in csv.DictReader(file)}
+    left = {name for name, row in table.items() if row["reason"] == "fill_ratio"}
+    assert left == {name for name, fill in fills.items() if fill > limit} and left
+    assert f"pack {CHAIR}: {len(left)} models left out or moved" in capsys.readouterr().out
+    kept = [
+        model for path in (project / "sifted" / CHAIR).glob("*.h5") for model in layout.open_shard(path)["model_id"]
+    ]
+    assert {name.decode() for name in kept} == set(fills) - left
