@@ -7,8 +7,10 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
 from pipeline.training import snapshots
 from pipeline.training.checkpoints import load_checkpoint
+from tests.browser import fits, opened, pixels
 from tests.constant_system import write_checkpoint
 from tests.samples import SYNSETS, write_boxes
 
@@ -256,3 +259,108 @@ def test_systems_of_all_kinds_are_on_one_page(project: Path) -> None:
     found = [json.loads(html.unescape(ranks)) for ranks in re.findall(r'data-ranks="([^"]*)"', text)]
     assert len(found) == 2 and all(list(ranks) == ["s", "t"] for ranks in found)
     assert sorted(path.parent.name for path in Path("data/report").glob("*/contact_sheet.png")) == ["s", "t"]
+
+
+@pytest.fixture(scope="module")
+def address(browser: Any, scores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a page with two models of each of two categories."""
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(scores, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ONEVIEW_DEVICE", "cpu")
+        report(["s"], Params(rows=1, models=4), SYNSETS)
+    yield (folder / "data/report/index.html").as_uri()
+
+
+def test_the_page_filters_sorts_and_keeps_what_is_shown_in_its_address(browser: Any, address: str) -> None:
+    entries = ".entry:visible"
+    with opened(browser, address) as page:
+        assert page.locator(entries).count() == 4 and page.inner_text("#count") == "4 of 4 shown"
+        page.locator("#category").select_option("chair")
+        assert page.inner_text("#count") == "2 of 2 shown"
+        assert page.locator(entries).evaluate_all("all => all.map(one => one.dataset.category)") == ["chair"] * 2
+        best = page.locator(entries).evaluate_all("all => all.map(one => one.dataset.id)")
+        page.locator("#show").select_option("worst")
+        assert page.locator(entries).evaluate_all("all => all.map(one => one.dataset.id)") == best[::-1]
+        page.locator("#show").select_option("failed")
+        assert page.inner_text("#count") == "none of 2" and page.url.endswith("#category=chair&show=failed")
+        page.reload()
+        assert page.locator(entries).count() == 0
+        page.locator("#show").select_option("all")
+        page.locator("#system").select_option("s")
+        assert page.locator("[data-system]:visible").count() == 2
+
+        rows = page.locator("#table tbody:visible tr")
+        names = rows.locator("th").all_inner_texts()
+        values = rows.evaluate_all("all => all.map(row => Number(row.cells[1].dataset.value))")
+        heading = page.locator("#table thead button").first
+        for way, order in (("descending", sorted(values, reverse=True)), ("ascending", sorted(values))):
+            heading.focus()
+            page.keyboard.press("Enter")
+            assert page.locator("#table th[aria-sort]").get_attribute("aria-sort") == way
+            assert rows.evaluate_all("all => all.map(row => Number(row.cells[1].dataset.value))") == order
+        heading.click()
+        assert rows.locator("th").all_inner_texts() == names and len(set(values)) > 2
+        page.locator("#scope").select_option("airplane")
+        assert "scope=airplane" in page.url
+        assert page.locator("#table tbody:visible").get_attribute("data-scope") == "airplane"
+
+
+def test_a_model_is_turned_by_keys_and_mouse(browser: Any, address: str) -> None:
+    with opened(browser, address, width=390) as page:
+        assert fits(page)
+        button = page.locator(".entry button").first
+        button.focus()
+        page.keyboard.press("Enter")
+        page.locator("#viewer-words", has_text="of the answer's").wait_for()
+        dialog, canvas = page.locator("#viewer"), page.locator("#viewer-canvas")
+        title = page.inner_text("#viewer-title")
+        assert dialog.evaluate("one => one.open && one.scrollWidth <= one.clientWidth") and "open=" in page.url
+        for half in np.split(pixels(canvas), [int(canvas.bounding_box()["width"]) // 2], axis=1):
+            assert (np.ptp(half, axis=(0, 1)) > 50).any()
+        page.keyboard.press("ArrowLeft")
+        turned = pixels(canvas)
+        page.mouse.move(150, 300)
+        page.mouse.down()
+        page.mouse.move(190, 300, steps=3)
+        page.mouse.up()
+        assert not np.array_equal(pixels(canvas), turned)
+        blue = (pixels(canvas).astype(int) @ [-1, 0, 1] > 100).sum()
+        page.locator("#viewer-marks").uncheck()
+        page.wait_for_timeout(200)
+        assert (pixels(canvas).astype(int) @ [-1, 0, 1] > 100).sum() < max(1, blue)
+        page.get_by_role("button", name="Next").press("Enter")
+        page.wait_for_function("title => document.querySelector('#viewer-title').innerText !== title", arg=title)
+        page.keyboard.press("Escape")
+        assert not dialog.evaluate("one => one.open") and "open=" not in page.url
+        assert button.evaluate("one => one === document.activeElement")
+
+
+CONTRAST = """() => {
+    const light = (colour) => {
+        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+        const linear = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    };
+    const ground = (element) => {
+        const colour = getComputedStyle(element).backgroundColor;
+        return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
+    };
+    const found = {};
+    for (const element of document.querySelectorAll("h1, h2, p, a, td, th, small, dt, dd, button, select, code")) {
+        const pair = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+        const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+        if (ratio < 4.5) found[element.outerHTML.slice(0, 80)] = ratio;
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_light_and_dark(browser: Any, address: str, scheme: str) -> None:
+    """By 4.5 to 1 at least, as WCAG 2.2 asks for (1.4.3)."""
+    with opened(browser, address, color_scheme=scheme) as page:
+        assert page.evaluate(CONTRAST) == {}
+        ground = pixels(page.locator("body"))[5, 5]
+        assert (ground.mean() < 60) == (scheme == "dark")
