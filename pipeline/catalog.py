@@ -15,6 +15,7 @@ The only stage that walks the raw tree. A table has one row for each model found
     mesh, views, grid   where its mesh and what ready-made views and grid it brings lie, below the root
     sha256              of its mesh file
     parts_sha256        of all files of its views and grid
+    looks_sha256        where `render.color` asks for it, of the files beside its mesh with its materials and textures
     vertices, faces     after the reading, as triangles
     stretch             of a variant
     axes                up and front, where `dataset.up` says them
@@ -46,6 +47,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
     )
 
 import csv
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -54,12 +56,12 @@ from pathlib import Path
 
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import MeshError
-from pipeline.records import records
+from pipeline.records import looks, records
 from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
 from pipeline.runtime.files import atomic_folder, sha256, told
-from pipeline.runtime.params import Dataset, Variants, load
+from pipeline.runtime.params import Dataset, Variants, load, read
 from pipeline.sources import foreign, splits, tree
 from pipeline.sources.categories import NAMES, category, meant
 from pipeline.sources.layout import FRONTS, Found, ModelRef, turning
@@ -67,10 +69,10 @@ from pipeline.sources.registry import LAYOUTS, Looked, find
 
 CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
 COLUMNS = (
-    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 vertices faces "
-    "stretch axes"
+    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 looks_sha256 "
+    "vertices faces stretch axes"
 ).split()
-CHECKED = ("status", "detail", "sha256", "parts_sha256", "vertices", "faces")
+CHECKED = ("status", "detail", "sha256", "parts_sha256", "looks_sha256", "vertices", "faces")
 MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
 ROLES = {"train": "train", "val": "validate", "test": "test"}  # what each split is for
 OUTSIDE = {"outside_root": "links lead out of dataset.root, dataset.follow_links follows them"}
@@ -80,7 +82,7 @@ SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is wr
 def main(minimum: int | None = None) -> None:
     dataset = load("dataset", Dataset)
     if minimum is None:
-        catalog(dataset)
+        catalog(dataset, color=read("render").get("color", False))
     else:
         looked = find(root_of(dataset))
         for synset, count in sorted(Counter(model.ref.synset for model in looked.models).items()):
@@ -89,8 +91,11 @@ def main(minimum: int | None = None) -> None:
                 print(f'    - "{synset}" # {name}{count} models')
 
 
-def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
+def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
     """Writes the tables of the configured categories.
+
+    Args:
+        color: whether files with materials and textures are looked at as well.
 
     Raises:
         ValueError: the root is missing or broken, a category has no models, or too many of one are unusable.
@@ -113,7 +118,7 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
     split = splits.find(root, dataset.split)
     chosen = [model for model in found if model.ref.synset in synsets.values()]
     rows = [row(model, split) for model in chosen]
-    _check_all(root.resolve(), [model.ref for model in chosen], rows)
+    absent = _check_all(root.resolve(), [model.ref for model in chosen], rows, color)
     varied = 0
     with atomic_folder(out, "*.csv") as temporary:
         for entry, synset in sorted(synsets.items()):
@@ -132,6 +137,8 @@ def catalog(dataset: Dataset, out: Path = CATALOG) -> None:
         print(f"catalog: {line}")
     if dataset.variants.count:
         print(f"catalog: {varied} variants of training models, for training alone")
+    if absent:
+        print(f"catalog: {len(absent)} models name materials or textures that are not there, as {absent[0]}")
 
 
 def root_of(dataset: Dataset) -> Path:
@@ -194,10 +201,23 @@ def row(model: Found, split: splits.Split) -> dict[str, str]:
     return values
 
 
-def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]]) -> None:
-    """Fills the columns that take a look into the files, from what is remembered or by reading."""
+def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]], color: bool) -> list[str]:
+    """Fills the columns that take a look into the files, from what is remembered or by reading.
+
+    Returns:
+        Models that name files of their looks that are not there, with the first of these.
+    """
     seen: set[tuple[str, str]] = set()
     unread: list[tuple[int, str]] = []
+    absent: list[str] = []
+    code = records.code_sha256(*looks.MODULES) if color else ""
+
+    def note(n: int, found: Sequence[str]) -> None:
+        *values, watched = found
+        rows[n] |= dict(zip(CHECKED, values, strict=True))
+        if lost := looks.absent(json.loads(watched)):
+            absent.append(f"{refs[n].synset}/{refs[n].model_id} {lost[0]}")
+
     with open_journal(CACHE, records.code_sha256(__name__, tree.__name__)[:16]) as journal:
         for n, (ref, values) in enumerate(zip(refs, rows, strict=True)):
             if values["status"]:
@@ -206,23 +226,28 @@ def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]])
                 values |= {"status": "duplicate", "detail": "expected each model once, another of that id came first"}
                 continue
             seen.add((ref.synset, ref.model_id))
-            key = stamp(root, ref)
-            if known := journal.get(key):
-                values |= dict(zip(CHECKED, known, strict=True))
+            key = stamp(root, ref, code)
+            if (known := journal.get(key)) and looks.unchanged(root, json.loads(known[-1])):
+                note(n, known)
             else:
                 unread.append((n, key))
         print(f"catalog: {len(seen)} models, {len(seen) - len(unread)} unchanged", flush=True)
-        for i, found in parallel(check, [(root, refs[n]) for n, _ in unread], "catalog"):
+        for i, found in parallel(check, [(root, refs[n], color) for n, _ in unread], "catalog"):
             n, key = unread[i]
             if isinstance(found, Lost):
-                found = (found.reason, found.message, "", "", "", "")
-            rows[n] |= dict(zip(CHECKED, found, strict=True))
+                found = (found.reason, found.message, *[""] * 5, "[]")
+            note(n, found)
             if key and found[0] not in MACHINES:
                 journal.add(key, list(found))
+    return absent
 
 
-def stamp(root: Path, ref: ModelRef) -> str:
-    """Changes when one of a model's files does; empty where a file's time can't be trusted to tell."""
+def stamp(root: Path, ref: ModelRef, looked: str = "") -> str:
+    """Changes when one of a model's files does; empty where a file's time can't be trusted to tell.
+
+    Args:
+        looked: by what code files with its looks were found, where these are asked for.
+    """
     try:
         locations = ref.files(root) + LAYOUTS[ref.layout].parts(root, ref)
         stamps = [tree.stamp(root, location) for location in locations]
@@ -230,12 +255,13 @@ def stamp(root: Path, ref: ModelRef) -> str:
         return ""
     if max(changed for _, changed in stamps) > time.time() - SETTLED:
         return ""
-    return sha256(repr((root, ref, stamps)).encode("utf-8", "surrogateescape"))
+    return sha256(repr((root, ref, stamps, looked)).encode("utf-8", "surrogateescape"))
 
 
-def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
-    """Whether a model can be used: the columns CHECKED of its row."""
-    own = parts = vertices = faces = ""
+def check(root: Path, ref: ModelRef, color: bool = False) -> tuple[str, ...]:
+    """Whether a model can be used: the columns CHECKED of its row, and where the files of its looks lie, as JSON."""
+    own = parts = vertices = faces = looked = ""
+    watched: looks.Watched = []
     try:
         parts = parts_sha256(root, ref)
         if ref.mesh:
@@ -243,11 +269,13 @@ def check(root: Path, ref: ModelRef) -> tuple[str, ...]:
             own = sha256(data)
             mesh = meshes.read(data, ref.extension)
             vertices, faces = str(len(mesh.vertices)), str(len(mesh.faces))
+            if color and not ref.views:
+                looked, watched = looks.catalogued(root, ref, data)
     except MeshError as error:
-        return error.reason, str(error), own, parts, "", ""
+        return error.reason, str(error), own, parts, "", "", "", "[]"
     except OSError as error:
-        return "unreadable", told(error), own, parts, "", ""
-    return "ok", "", own, parts, vertices, faces
+        return "unreadable", told(error), own, parts, "", "", "", "[]"
+    return "ok", "", own, parts, looked, vertices, faces, json.dumps(watched)
 
 
 def variants(table: Sequence[dict[str, str]], params: Variants) -> list[dict[str, str]]:
@@ -316,5 +344,6 @@ def read_table(path: Path) -> list[Entry]:
 
 def _entry(row: dict[str, str]) -> Entry:
     ref = ModelRef(*(row[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid", "axes")))
-    told = {name: row[name] for name in ("split", "split_source", "sha256", "parts_sha256", "status", "detail")}
+    names = ("split", "split_source", "sha256", "parts_sha256", "looks_sha256", "status", "detail")
+    told = {name: row[name] for name in names}
     return Entry(ref, **told, stretch=tuple(map(float, row["stretch"].split())))

@@ -147,6 +147,7 @@ def samples(entries: list[Entry], renders: Archive, voxels: Archive, bar: tqdm) 
             notes=solid["notes"],
             depth=view.get("depth"),
             normals=view.get("normals"),
+            color=view.get("color"),
         )
         bar.update()
 

@@ -1,4 +1,4 @@
-"""Stage render: grayscale views of every model of a category, with PyTorch3D.
+"""Stage render: grayscale views of every model of a category, and colour pictures of them, with PyTorch3D.
 
     python -m pipeline.render 03001627
 
@@ -7,13 +7,13 @@ record has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `
 elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for column vectors. Where asked for, also
 `depth` (V, H, W) float16, along the view axis in units of the normalised frame (in steps of 1/512 from 2 to 4), and
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,
-+Z inward); both are 0 on the background.
++Z inward); both are 0 on the background. And `color` (V, H, W, 3) uint8 on white: the very views in the colours of the
+model's materials, textures and vertices (`geometry/appearance.py`), in the same light; what has none is gray.
 
 A camera looks at the origin of the normalised frame (drawn in `geometry/meshes.py`) from azimuth and elevation in
 degrees, as PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90
 on +X. The light comes over the camera's left shoulder, or from about there (`light_deg`). Both sides of a face are lit
-alike, by its geometric normal, as the windings and normals of CAD models are not to be trusted; materials and textures
-are left out.
+alike, by its geometric normal, as the windings and normals of CAD models are not to be trusted.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Params:
             picture: its bounding sphere about the origin just fits.
         depth, normals: whether these maps are made as well.
         light_deg: most by which the light of a view is turned from where it comes from otherwise, in any direction.
+        color: whether colour pictures are made as well.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class Params:
     depth: bool
     normals: bool
     light_deg: float = 0.0
+    color: bool = False
 
     def __post_init__(self) -> None:
         if min(self.views, self.height, self.width) < 1:
@@ -143,7 +145,7 @@ def device() -> str:
 
 def job(params: Params) -> records.Job:
     """How this stage makes a record."""
-    return records.Job("render", compute, params, MODULES, ready.views, together)
+    return records.Job("render", compute, params, MODULES, ready.views, together, params.color)
 
 
 def main(category: str) -> None:

@@ -19,7 +19,7 @@ SPLITS = {"train": 6, "val": 2, "test": 3}
 def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3, maps: bool = False) -> layout.Sample:
     """A box of half sizes `half` at the origin, its views the silhouettes along z, y and x in turn, 48x64.
 
-    With `maps`, it is two away from the camera and square to it.
+    With `maps`, it is two away from the camera and square to it, and of a colour.
     """
     centres = (np.arange(resolution) + 0.5) / resolution - 0.5
     inside = [np.abs(centres) <= h for h in half]
@@ -42,6 +42,7 @@ def box_sample(model_id: str, half: np.ndarray, resolution: int, views: int = 3,
         notes=np.array([occupancy.mean(), 1, 0, 0, 0], np.float32),
         depth=np.where(masks, 2, 0).astype(np.float16) if maps else None,
         normals=(masks[..., None] * np.array([0, 0, -127])).astype(np.int8) if maps else None,
+        color=np.where(masks[..., None], [30, 90, 200], 255).astype(np.uint8) if maps else None,
     )
 
 

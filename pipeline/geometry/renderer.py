@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
+from pipeline.geometry.looks.appearance import GRAY, Painted, plain
+from pipeline.geometry.looks.palette import Palette, palette
 from pipeline.geometry.meshes import Mesh
 
-ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
+ALBEDO, AMBIENT = GRAY, 0.35  # brightness of the object in full light, and the share of it that shade keeps
 LIGHT_TO_VIEW = (0.5, 0.7, -1.0)  # towards the usual light in the view frame (+X left, +Y up, +Z inward)
 CAST_AT_ONCE = 12  # views; more would cost memory and save no time
 RASTERIZED_AT_ONCE = 96  # views on a GPU, of any number of meshes
@@ -67,26 +70,60 @@ class GrayscaleShader(nn.Module):
         directions = nn.functional.normalize(lights.direction)
         picture = torch.empty_like(fragments.pix_to_face, dtype=torch.float32)
         for n, (normals, turn, shown) in enumerate(_faces_shown(fragments, meshes_world, cameras)):
-            cosine = (normals @ directions[n] * turn).clamp(min=0)
-            picture[n, ..., 0] = _look_up(ALBEDO * (AMBIENT + (1 - AMBIENT) * cosine), shown, 1.0)
+            picture[n, ..., 0] = _look_up(ALBEDO * _light(normals, turn, directions[n]), shown, 1.0)
         return picture
 
 
-def normal_maps(fragments: Fragments, meshes_world: Meshes, cameras: CamerasBase) -> Tensor:
+def _light(normals: Tensor, turn: Tensor, direction: Tensor) -> Tensor:
+    """(F,) float32, the share of a colour that each face shows: Lambert's cosine, two-sided, and what shade keeps."""
+    return AMBIENT + (1 - AMBIENT) * (normals @ direction * turn).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What maps are made of: fragments, meshes in the world, cameras, lights, and the meshes' palettes, in their order.
+
+    There are none unless colours are asked for.
+    """
+
+    fragments: Fragments
+    meshes: Meshes
+    cameras: CamerasBase
+    lights: DirectionalLights
+    palettes: Sequence[Palette]
+
+    def faces_shown(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return _faces_shown(self.fragments, self.meshes, self.cameras)
+
+
+def normal_maps(seen: Seen) -> Tensor:
     """(N, H, W, 3) int8 normals, as `pipeline/render.py` has them."""
     maps = [
-        _look_up((127 * turn[:, None] * normals @ cameras.R[n]).round().to(torch.int8), shown, 0)
-        for n, (normals, turn, shown) in enumerate(_faces_shown(fragments, meshes_world, cameras))
+        _look_up((127 * turn[:, None] * normals @ seen.cameras.R[n]).round().to(torch.int8), shown, 0)
+        for n, (normals, turn, shown) in enumerate(seen.faces_shown())
     ]
     return torch.stack(maps)
 
 
-def depth_maps(fragments: Fragments, meshes_world: Meshes, cameras: CamerasBase) -> Tensor:
+def depth_maps(seen: Seen) -> Tensor:
     """(N, H, W) float16 depth, as `pipeline/render.py` has it."""
-    return fragments.zbuf[..., 0].clamp(min=0).half()
+    return seen.fragments.zbuf[..., 0].clamp(min=0).half()
 
 
-MAPS: dict[str, Callable[[Fragments, Meshes, CamerasBase], Tensor]] = {"depth": depth_maps, "normals": normal_maps}
+def colour_maps(seen: Seen) -> Tensor:
+    """(N, H, W, 3) uint8 colours on white, as `pipeline/render.py` has them: the looks of faces, in the same light."""
+    directions = nn.functional.normalize(seen.lights.direction)
+    maps = torch.full((*seen.fragments.pix_to_face.shape[:3], 3), 255, dtype=torch.uint8, device=directions.device)
+    for n, (normals, turn, shown) in enumerate(seen.faces_shown()):
+        hit = shown >= 0
+        faces, weights = shown[hit], seen.fragments.bary_coords[n, ..., 0, :][hit]
+        colour = seen.palettes[n % len(seen.palettes)].colour(faces, turn[faces] < 0, weights)
+        light = _light(normals, turn, directions[n])[faces, None]
+        maps[n][hit] = (colour * light).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return maps
+
+
+MAPS: dict[str, Callable[[Seen], Tensor]] = {"depth": depth_maps, "normals": normal_maps, "color": colour_maps}
 
 
 def _faces_shown(
@@ -135,15 +172,14 @@ def cast(mesh: Mesh, drawn: np.ndarray, height: int, width: int, maps: Sequence[
     """As `render`, by rays on one core of the CPU."""
     from pipeline.geometry import rays  # and with it Open3D, which a GPU has no need of
 
-    scene = _meshes([mesh], "cpu")
-    rasterizer = rays.RayRasterizer(
-        None, RasterizationSettings((height, width)), threads=1, faces_only="depth" not in maps
-    )
+    scene, palettes = _meshes([mesh], "cpu"), _palettes([mesh], "cpu", maps)
+    faces_only = not {"depth", "color"} & set(maps)
+    rasterizer = rays.RayRasterizer(None, RasterizationSettings((height, width)), threads=1, faces_only=faces_only)
     renderer = MeshRendererWithFragments(rasterizer, GrayscaleShader())
     whole: list[np.ndarray] = []
     for first in range(0, len(drawn), CAST_AT_ONCE):
         span = slice(first, first + CAST_AT_ONCE)
-        _fill(whole, len(drawn), span, _pictures(renderer, scene, drawn[span], "cpu", maps))
+        _fill(whole, len(drawn), span, _pictures(renderer, scene, palettes, drawn[span], "cpu", maps))
     return tuple(whole)
 
 
@@ -162,7 +198,8 @@ def rasterize(
         room = {"max_faces_per_bin": most} if most <= BIN_ROOM else {"bin_size": 0}
         rasterizer = MeshRasterizer(raster_settings=RasterizationSettings((height, width), **room))
         renderer = MeshRendererWithFragments(rasterizer, GrayscaleShader())
-        pictures = _pictures(renderer, _meshes(shown[span], device), drawn[span], device, maps)
+        scene, palettes = _meshes(shown[span], device), _palettes(shown[span], device, maps)
+        pictures = _pictures(renderer, scene, palettes, drawn[span], device, maps)
         _fill(whole, len(drawn), span, pictures)
     ends = np.cumsum([len(cameras) for _, cameras in scenes])[:-1]
     return list(zip(*(np.split(array, ends) for array in whole), strict=True))
@@ -187,13 +224,28 @@ def _meshes(meshes: Sequence[Mesh], device: str) -> Meshes:
     return Meshes([vertices[id(mesh)] for mesh in meshes], [faces[id(mesh)] for mesh in meshes])
 
 
+def _palettes(meshes: Sequence[Mesh], device: str, maps: Sequence[str]) -> list[Palette]:
+    """The looks of the meshes, where colours are asked for; a mesh that has none is in the usual gray."""
+    if "color" not in maps:
+        return []
+    once = {id(mesh): mesh.looks if isinstance(mesh, Painted) else plain(len(mesh.faces)) for mesh in meshes}
+    made = {key: palette(looks, device) for key, looks in once.items()}
+    return [made[id(mesh)] for mesh in meshes]
+
+
 def _pictures(
-    renderer: MeshRendererWithFragments, meshes: Meshes, drawn: np.ndarray, device: str, maps: Sequence[str]
+    renderer: MeshRendererWithFragments,
+    meshes: Meshes,
+    palettes: Sequence[Palette],
+    drawn: np.ndarray,
+    device: str,
+    maps: Sequence[str],
 ) -> list[np.ndarray]:
     cameras = make_cameras(drawn, device)
-    picture, fragments = renderer(meshes, cameras=cameras, lights=make_lights(cameras, drawn))
+    lights = make_lights(cameras, drawn)
+    picture, fragments = renderer(meshes, cameras=cameras, lights=lights)
     made = [picture[..., 0].mul_(255).round_().to(torch.uint8), fragments.pix_to_face[..., 0] >= 0]
-    made += [MAPS[name](fragments, meshes, cameras) for name in maps]
+    made += [MAPS[name](Seen(fragments, meshes, cameras, lights, palettes)) for name in maps]
     return [part.cpu().numpy() for part in made]
 
 

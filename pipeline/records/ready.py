@@ -37,10 +37,12 @@ def views(root: Path, ref: ModelRef, params: Any) -> Record | None:
     """The views of a model that brings some, None for one that has to be rendered; `params` are section `render`.
 
     `views` and `masks` are as `render` has them. So are `cameras` and `world_to_view`, but that these cameras may look
-    past the origin; NaN where the data set tells no cameras.
+    past the origin; NaN where the data set tells no cameras. Where colours are asked for, `color` has them of the very
+    pictures.
 
     Raises:
-        MeshError: `no_views` (nor a mesh), `no_maps` (depth or normals were asked for), `bad_view`.
+        MeshError: `no_views` (nor a mesh), `no_maps` (depth or normals were asked for, or colours that they do not
+            have), `bad_view`.
     """
     source = LAYOUTS[ref.layout]
     if not (ref.views and source.views):
@@ -55,6 +57,8 @@ def views(root: Path, ref: ModelRef, params: Any) -> Record | None:
         raise
     except ValueError as error:
         raise MeshError("bad_view", str(error)) from error
+    if params.color and made.color is None:
+        raise MeshError("no_maps", "expected render.color off for ready-made views without colours")
     known = np.isfinite(made.source_to_view).any()
     matrix = world_to_view(made.source_to_view, _affine(root, ref)) if known else made.source_to_view
     return {
@@ -62,6 +66,7 @@ def views(root: Path, ref: ModelRef, params: Any) -> Record | None:
         "masks": np.packbits(made.masks, axis=-1),
         "cameras": cameras(matrix, made),
         "world_to_view": matrix.astype(np.float32),
+        **({"color": made.color()} if params.color and made.color else {}),
     }
 
 

@@ -25,7 +25,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.geometry import bundles, meshes
+from pipeline.geometry.looks.appearance import Painted
 from pipeline.geometry.meshes import Mesh, MeshError
+from pipeline.records import looks
 from pipeline.records.parallel import Lost, parallel
 from pipeline.runtime.files import atomic_write, sha256
 from pipeline.sources import tree
@@ -51,6 +53,7 @@ class Entry:
         parts_sha256: of its ready-made views and grid, all files; empty where it has none.
         status: `ok` or a reason code; `detail` says more.
         stretch: of a variant of a model, the factors of x, y and z, negative where it is mirrored; otherwise empty.
+        looks_sha256: of the files with its materials and textures, where these are asked for and there are any.
     """
 
     ref: ModelRef
@@ -61,6 +64,7 @@ class Entry:
     status: str
     detail: str
     stretch: tuple[float, ...] = ()
+    looks_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Job:
         ready: (root, model, params) -> the Record of a model for which the data set brings one, otherwise None.
         together: ([(model key, normalised mesh, affine)], params) -> what `compute` gives for each, where a GPU makes
             several at once.
+        painted: whether meshes come with their looks, as `Painted`.
     """
 
     stage: str
@@ -83,10 +88,11 @@ class Job:
     modules: tuple[str, ...] = ()
     ready: Callable[[Path, ModelRef, Any], Record | None] | None = None
     together: Callable[[Sequence[Model], Any], list[Record]] | None = None
+    painted: bool = False
 
     @cached_property
     def code(self) -> str:
-        return code_sha256(*self.modules)
+        return code_sha256(*self.modules, *(looks.MODULES if self.painted else ()))
 
     def key(self, entry: Entry) -> str:
         """Hash of everything that the record of a model depends on."""
@@ -95,6 +101,8 @@ class Job:
         content = [entry.sha256]
         if entry.parts_sha256:
             content += [entry.parts_sha256, _layout_sha256(ref.layout)]
+        if self.painted:
+            content.append(entry.looks_sha256)
         content += map(repr, entry.stretch)
         parts = [self.stage, ref.synset, ref.model_id, turn, *content, repr(self.params), self.code]
         return sha256("\n".join(parts).encode())
@@ -220,9 +228,13 @@ def _found(job: Job, root: Path, entry: Entry) -> Record | Model:
     ready = job.ready(root, ref, job.params) if job.ready and not entry.stretch else None
     if ready is not None:
         return ready
-    mesh, affine = meshes.normalise(meshes.read(data, ref.extension), rotation(ref))
+    found = meshes.read(data, ref.extension)
+    mesh, affine = meshes.normalise(found, rotation(ref))
     if entry.stretch:
         mesh, affine = meshes.stretched(mesh, affine, entry.stretch)
+    if job.painted:
+        own = looks.of(root, ref, data, found, entry.looks_sha256)
+        mesh = Painted(mesh.vertices, mesh.faces, own.mirrored() if np.prod(entry.stretch) < 0 else own)
     return f"{ref.synset}/{ref.model_id}", mesh, affine
 
 

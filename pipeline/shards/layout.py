@@ -18,6 +18,7 @@ and where `render` was asked for them, one chunk a view, deflated:
 
     depth           (M, V, H, W)    float16   along the view axis, in units of the normalised frame; 0: background
     normals         (M, V, H, W, 3) int8      127 x unit normal, turned to the camera, in the view frame; 0: background
+    color           (M, V, H, W, 3) uint8     the views in colour, on white
 
 and of each of these arrays, in the group `crc32` by its name
 
@@ -46,7 +47,7 @@ from pipeline.shards.chunks import Chunks
 FORMAT, VERSION = "oneview-shard", 3
 SHARDS = Path("data/shards")
 SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # called `<id>~<n>`, <id> a model of the training split
-PER_VIEW = ("views", "masks", "depth", "normals")  # one chunk a view; of everything else, one a model
+PER_VIEW = ("views", "masks", "depth", "normals", "color")  # one chunk a view; of everything else, one a model
 STRINGS = ("model_id", "mesh_sha256")
 CHECKSUMS = "crc32"
 DEFLATE = 3  # from level 4 on, zlib writes runs as copies from one byte back, which take it thrice as long to undo
@@ -68,6 +69,7 @@ class Sample:
     notes: np.ndarray
     depth: np.ndarray | None = None
     normals: np.ndarray | None = None
+    color: np.ndarray | None = None
 
     def rows(self) -> dict[str, np.ndarray]:
         """The arrays as they are stored, bits packed."""
@@ -175,9 +177,9 @@ class ShardDataset:
 
     Items are dicts: `views` (n, H, W) uint8, `masks` (n, H, W/8) uint8, `item`, `model` and `origin` int (the model of
     which that one is a variant, otherwise itself), and each of `targets`: `occupancy` (R*R*R/8,) uint8 packed, `points`
-    (P, 3) float32, and of the same views `depth` (n, H, W) float16, `normals` (n, H, W, 3) int8. `shards/batches.py`
-    turns a collated batch into what the systems take. Files are opened on first use in each process, so that it is safe
-    under fork and spawn.
+    (P, 3) float32, and of the same views `depth` (n, H, W) float16, `normals` (n, H, W, 3) int8, `color` (n, H, W, 3)
+    uint8. `shards/batches.py` turns a collated batch into what the systems take. Files are opened on first use in each
+    process, so that it is safe under fork and spawn.
 
     Args:
         root: folder of the shards, `data/shards`.

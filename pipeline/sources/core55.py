@@ -51,7 +51,8 @@ def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     rgba = photos.stacked([pictures.decode(tree.read(root, location)) for location in _pictures(ref)])
     masks = np.stack([photos.object_mask(picture) for picture in rgba])
     gray = np.stack([photos.grayscale(picture) for picture in rgba])
-    return Views(np.where(masks, gray, np.uint8(255)), masks, np.full((VIEWS, 4, 4), np.nan), np.full(VIEWS, np.nan))
+    unknown = np.full((VIEWS, 4, 4), np.nan), np.full(VIEWS, np.nan)
+    return Views(np.where(masks, gray, np.uint8(255)), masks, *unknown, lambda: photos.colour(rgba, masks))
 
 
 def grid(root: Path, ref: ModelRef) -> Grid:

@@ -89,12 +89,14 @@ class Views:
         source_to_view: (V, 4, 4) float64 for column vectors, from the axes and units of the mesh or grid as it was
             found to a view frame with +X left, +Y up, +Z inward; NaN where the data set does not tell.
         fov_deg: (V,) field of view along the shorter side; NaN where the data set does not tell.
+        color: gives the same pictures in colour, (V, H, W, 3) uint8; None where they have none.
     """
 
     views: np.ndarray
     masks: np.ndarray
     source_to_view: np.ndarray
     fov_deg: np.ndarray
+    color: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,11 @@ def grayscale(rgba: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(rgba[..., :3]).convert("L"))
 
 
+def colour(rgba: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """(V, H, W, 3) uint8, from (V, H, W, 4) uint8: white outside of masks (V, H, W)."""
+    return np.where(masks[..., None], rgba[..., :3], np.uint8(255))
+
+
 def object_mask(rgba: np.ndarray) -> np.ndarray:
     """Mask (H, W) bool of the object in (H, W, 4) uint8: by the alpha channel, or else by `foreground`.
 

@@ -50,7 +50,8 @@ def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     masks = rgba[..., 3] >= 128
     gray = np.stack([photos.grayscale(picture) for picture in rgba])
     cameras = np.stack([camera(azimuth, elevation, FARTHEST * ratio) for azimuth, elevation, _, ratio in metadata])
-    return Views(np.where(masks, gray, np.uint8(255)), masks, cameras, np.full(len(masks), FOV_DEG))
+    fov_deg = np.full(len(masks), FOV_DEG)
+    return Views(np.where(masks, gray, np.uint8(255)), masks, cameras, fov_deg, lambda: photos.colour(rgba, masks))
 
 
 def grid(root: Path, ref: ModelRef) -> Grid:

@@ -95,22 +95,20 @@ def test_a_row_holds_what_the_stages_made(project: Path) -> None:
         assert np.allclose((np.abs(source) / [0.5, max(1, 1), depth / 2]).max(axis=1), 1, atol=1e-5)
 
 
-def test_depth_and_normals_are_packed_where_rendered(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maps_are_packed_where_rendered(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "plain")
     with layout.open_shard(next((tmp_path / "plain" / CHAIR).glob("train-*"))) as file:
-        assert "depth" not in file and "normals" not in file
+        assert not {"depth", "normals", "color"} & set(file)
     monkeypatch.setattr(records, "RENDERS", tmp_path / "renders")
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
-    job = render.job(dataclasses.replace(RENDER, depth=True, normals=True))
+    job = render.job(dataclasses.replace(RENDER, depth=True, normals=True, color=True))
     records.make(job, project / "raw", entries, records.RENDERS / f"{CHAIR}.zip", 0)
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "maps")
-    items = ShardDataset(tmp_path / "maps", [CHAIR], "train", targets=("depth", "normals"))
+    items = ShardDataset(tmp_path / "maps", [CHAIR], "train", targets=("depth", "normals", "color"))
     with records.Archive(records.RENDERS / f"{CHAIR}.zip") as renders:
         for item in range(len(items)):
             record, got = renders[items.models[item // 2][1]], items[item]
-            for name in ("views", "depth", "normals"):
+            for name in ("views", "depth", "normals", "color"):
                 assert np.array_equal(got[name][0], record[name][item % 2]) and got[name].any(), name
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pytorch3d.structures import Meshes
 from pipeline import render, synthesize
 from pipeline.families.registry import FAMILIES
 from pipeline.geometry import meshes, renderer
+from pipeline.geometry.looks.appearance import Looks, Painted, flat
 from pipeline.geometry.meshes import Mesh
 from tests.meshes import joined, normalised, stool
 
@@ -82,10 +84,10 @@ def test_cuda_gives_the_cpus_picture() -> None:
     mesh = stool()
     drawn = render.draw_cameras("x", 0.8, PARAMS)
     cpu, gpu = (renderer.render(mesh, drawn, 96, 128, device, list(renderer.MAPS)) for device in ("cpu", "cuda"))
-    (gray, mask, depth, normals), (gray_gpu, mask_gpu, depth_gpu, normals_gpu) = cpu, gpu
+    (gray, mask, depth, normals, color), (gray_gpu, mask_gpu, depth_gpu, normals_gpu, color_gpu) = cpu, gpu
     assert (mask != mask_gpu).mean() <= 1e-3 and np.abs(gray.astype(int) - gray_gpu).mean() <= 1
     assert np.abs(depth.astype(float) - depth_gpu).mean() <= 1e-3
-    assert np.abs(normals.astype(int) - normals_gpu).mean() <= 1
+    assert np.abs(normals.astype(int) - normals_gpu).mean() <= 1 and np.abs(color.astype(int) - color_gpu).mean() <= 1
 
 
 @pytest.mark.cuda
@@ -176,6 +178,72 @@ def test_brightness_by_hand() -> None:
     cosine = -to_light[2] / np.linalg.norm(to_light)
     expected = 255 * renderer.ALBEDO * (renderer.AMBIENT + (1 - renderer.AMBIENT) * cosine)
     assert np.abs(views[masks] - expected).max() <= 1
+
+
+SQUARE = Mesh(
+    np.array([[-0.4, -0.4, 0.0], [0.4, -0.4, 0], [0.4, 0.4, 0], [-0.4, 0.4, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
+)
+
+
+def painted_square(behind: Sequence[int]) -> Painted:
+    """A texture of four colours on a square that looks to +Z, and green and blue on its faces' other side."""
+    four = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [250, 250, 0]]], np.uint8)
+    corner = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)[SQUARE.faces]
+    sides = flat(np.array([0, 0, 1, 2]), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]], np.float32))
+    uv = np.concatenate([0.25 + 0.5 * corner, 0 * corner])  # from texel to texel
+    textures = (four, *sides.textures[1:])
+    looks = Looks(sides.material, uv, sides.shade, sides.colours, textures, np.array(behind))
+    return Painted(SQUARE.vertices, SQUARE.faces, looks)
+
+
+@pytest.mark.parametrize("device", ["cpu", "pytorch3d", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_colours_by_hand(device: str) -> None:
+    """The corners of a square that is square to the camera; from behind it is mirrored, or shows its other side."""
+
+    def colours(azimuth: float, behind: Sequence[int]) -> np.ndarray:
+        scene = (painted_square(behind), np.array([[azimuth, 0, 3, 30]], np.float32))
+        if device == "pytorch3d":
+            ((_, masks, color),) = renderer.rasterize([scene], 65, 65, "cpu", ["color"])
+        else:
+            _, masks, color = renderer.render(*scene, 65, 65, device, ["color"])
+        rows, columns = np.flatnonzero(masks[0].any(axis=1)), np.flatnonzero(masks[0].any(axis=0))
+        assert (color[0][~masks[0]] == 255).all()
+        return color[0][np.ix_(rows[[1, -2]], columns[[2, -3]])]
+
+    to_light = np.array(renderer.LIGHT_TO_VIEW)
+    light = renderer.AMBIENT + (1 - renderer.AMBIENT) * -to_light[2] / np.linalg.norm(to_light)
+    four = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [250, 250, 0]]])
+    assert np.abs(colours(0, [0, 1]) - light * four).max() < 22  # two pixels and a half from the corners
+    assert np.abs(colours(180, [0, 1]) - light * four[:, ::-1]).max() < 22
+    other = colours(180, [2, 3])  # of the first face, which is the lower left one from behind, and of the second
+    assert np.abs(other[1, 0] - light * np.array([0, 255, 0])).max() <= 1
+    assert np.abs(other[0, 1] - light * np.array([0, 0, 255])).max() <= 1
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_colours_of_what_has_none_are_the_grayscale_views(device: str) -> None:
+    mesh, drawn = stool(), render.draw_cameras("x", 0.7, PARAMS)
+    views, masks, color = renderer.render(mesh, drawn, 48, 64, device, ["color"])
+    plain, silhouettes = renderer.render(mesh, drawn, 48, 64, device)
+    assert np.array_equal(views, plain) and np.array_equal(masks, silhouettes)
+    assert color.shape == (5, 48, 64, 3) and color.dtype == np.uint8
+    assert np.array_equal(color, np.repeat(views[..., None], 3, axis=-1))
+
+
+def test_each_mesh_of_a_batch_has_its_own_colours() -> None:
+    """Rays and PyTorch3D's rasterizer, by the same shader."""
+    scenes = []
+    shapes = trimesh.creation.icosphere(2), trimesh.creation.box((1, 2, 3))
+    for n, mesh in enumerate((tetrahedron(), *map(normalised, shapes))):
+        material = np.arange(len(mesh.faces)) % 3
+        looks = flat(material, np.random.default_rng(n).random((3, 3)).astype(np.float32))
+        scenes.append((Painted(mesh.vertices, mesh.faces, looks), render.draw_cameras(str(n), 0.8, PARAMS)[: 1 + n]))
+    together = renderer.rasterize(scenes, 48, 64, "cpu", ["color"])
+    for (mesh, drawn), (_, masks, color) in zip(scenes, together, strict=True):
+        _, silhouettes, by_rays = renderer.render(mesh, drawn, 48, 64, "cpu", ["color"])
+        assert (masks != silhouettes).mean() < 2e-3
+        both = masks & silhouettes
+        assert (np.abs(color[both].astype(int) - by_rays[both]).max(axis=-1) > 2).mean() < 0.02
 
 
 def tetrahedron() -> Mesh:

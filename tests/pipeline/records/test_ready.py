@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch3d.renderer import look_at_view_transform
 from scipy import ndimage
 
@@ -77,6 +78,7 @@ def test_reasons(tmp_path: Path) -> None:
     assert reason(tmp_path, replace(ref, views=""), VIEWS) == "no_views"
     assert reason(tmp_path, replace(ref, grid=""), GRIDS) == "no_grid"
     assert reason(tmp_path, ref, replace(VIEWS, depth=True)) == "no_maps"
+    assert reason(tmp_path, ref, replace(VIEWS, normals=True, color=True)) == "no_maps"
     assert reason(tmp_path, ref, replace(GRIDS, resolution=24)) == "resolution"
     with pytest.raises(MeshError, match=r"to divide a grid of 32\^3 \(2, 4, 8, 16, 32\), got 64"):
         ready.grid(tmp_path, ref, replace(GRIDS, resolution=64))
@@ -84,6 +86,39 @@ def test_reasons(tmp_path: Path) -> None:
     assert reason(tmp_path, ref, GRIDS) == "empty_grid"
     trees.write(tmp_path / ref.views / "01.png", b"no picture")
     assert reason(tmp_path, ref, VIEWS) == "bad_view"
+
+
+@pytest.mark.parametrize("layout", ["r2n2", "core55", "pix3d"])
+def test_ready_made_views_in_colour_are_the_very_pictures(layout: str, tmp_path: Path) -> None:
+    """A square, or a box on blue, repainted: its luma is that of the grayscale view."""
+    getattr(trees, f"write_{layout}")(tmp_path, ["0001"])
+    for path in tmp_path.rglob("*.png"):
+        if "mask" not in path.parts:
+            pixels = np.asarray(Image.open(path).convert("RGBA")).copy()
+            pixels[(pixels[..., :3] == 90).all(axis=-1), :3] = 200, 60, 10
+            trees.write(path, trees.png(pixels))
+    ref = only(tmp_path)
+    plain, record = ready.views(tmp_path, ref, VIEWS), ready.views(tmp_path, ref, replace(VIEWS, color=True))
+    assert plain is not None and record is not None and set(record) - set(plain) == {"color"}
+    assert all(np.array_equal(plain[name], record[name], equal_nan=True) for name in plain)
+    color, masks = record["color"], np.unpackbits(record["masks"], axis=-1)[..., : record["views"].shape[-1]] > 0
+    assert color.shape == (*record["views"].shape, 3) and color.dtype == np.uint8
+    inner = ndimage.binary_erosion(masks, np.ones((1, 3, 3)))
+    assert inner.any() and (color[inner] == [200, 60, 10]).all()
+    luma = np.asarray(Image.fromarray(color.reshape(-1, color.shape[2], 3)).convert("L")).reshape(record["views"].shape)
+    assert np.abs(luma.astype(int) - record["views"]).max() <= 1
+
+
+def test_ready_made_views_without_colours_are_refused_where_these_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.write_r2n2(tmp_path, ["a"])
+    ref = only(tmp_path)
+    source = ready.LAYOUTS[ref.layout]
+    gray = replace(source, views=lambda *given: replace(source.views(*given), color=None))  # type: ignore[misc]
+    monkeypatch.setitem(ready.LAYOUTS, ref.layout, gray)
+    assert reason(tmp_path, ref, replace(VIEWS, color=True)) == "no_maps"
+    assert ready.views(tmp_path, ref, VIEWS) is not None
 
 
 def test_a_model_without_a_mesh_takes_its_grid_cell_for_cell(tmp_path: Path) -> None:

@@ -48,13 +48,15 @@ def test_views_come_in_groups(tmp_path: Path) -> None:
 def test_maps_come_with_the_views_they_are_of(tmp_path: Path) -> None:
     mapped, plain = (box_sample("a", np.array([0.2, 0.3, 0.1]), 8, maps=maps) for maps in (True, False))
     layout.write(tmp_path / "s" / "val-000.h5", iter([mapped]), 1, "s", "val", "f")
-    dataset = ShardDataset(tmp_path, ["s"], "val", targets=("depth", "normals"))
+    dataset = ShardDataset(tmp_path, ["s"], "val", targets=("depth", "normals", "color"))
     for view in range(3):
         got = dataset[view]
         assert got["depth"].shape == (1, 48, 64) and got["depth"].dtype == np.float16
         assert got["normals"].shape == (1, 48, 64, 3) and got["normals"].dtype == np.int8
         assert np.array_equal(got["depth"][0], mapped.masks[view] * 2.0)
         assert np.array_equal(got["normals"][0, ..., 2], mapped.masks[view] * -127)
+        assert got["color"].shape == (1, 48, 64, 3) and got["color"].dtype == np.uint8
+        assert np.array_equal(got["color"][0], np.where(mapped.masks[view][..., None], [30, 90, 200], 255))
     assert ShardDataset(tmp_path, ["s"], "val", 2, targets=("depth",))[0]["depth"].shape == (2, 48, 64)
     layout.write(tmp_path / "p" / "val-000.h5", iter([plain]), 1, "p", "val", "f")
     with pytest.raises(ValueError, match="val-000.h5: expected depth, found only affine"):

@@ -1,0 +1,1 @@
+"""How meshes look: materials, textures and colours of vertices, from files onto faces and into pictures."""

@@ -1,0 +1,31 @@
+"""How the triangles of a file look: an OBJ's by its MTL files, an OFF's by itself, others' by what trimesh reads.
+
+A texture or MTL file that is named and not there, or that is none, is passed over.
+"""
+
+from __future__ import annotations
+
+from pipeline.geometry import bundles
+from pipeline.geometry.looks import off, visuals, wavefront
+from pipeline.geometry.looks.appearance import Surface, joined
+from pipeline.geometry.looks.textures import Beside
+
+
+def named(data: bytes, extension: str, beside: Beside) -> list[str]:
+    """Names of the files beside a model's that its looks are in, sorted, by its file's bytes and format."""
+    if extension == bundles.EXTENSION:
+        parts = bundles.opened(data)
+        return sorted({name for part, own in parts for name in named(own, part.rpartition(".")[2].lower(), beside)})
+    if extension == "obj":
+        return wavefront.named(data, beside)
+    return visuals.uris(data) if extension in visuals.GLTF else []
+
+
+def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
+    """The triangles of a file that was found sound, and how they look; None where it says nothing of that."""
+    if extension == bundles.EXTENSION:
+        parts = [read(own, name.rpartition(".")[2].lower(), beside) for name, own in bundles.opened(data)]
+        return joined([part for part in parts if part])
+    if extension == "obj":
+        return wavefront.read(data, beside)
+    return off.read(data) if extension == "off" else visuals.read(data, extension, beside)
