@@ -1,9 +1,12 @@
 """Stage render: grayscale views of every model of a category, and colour pictures of them, with PyTorch3D.
 
     python -m pipeline.render 03001627
+    python -m pipeline.render 03001627 --rank 3 --world-size 16
 
-Reads data/catalog/<category>.csv and the meshes, writes data/renders/<category>.zip (see `records/records.py`). A
-record has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
+Reads data/catalog/<category>.csv and the meshes, writes data/renders/<category>.zip (see `records/records.py`), or
+of a job of several its part of the records into the cache.
+
+A record has `views` (V, H, W) uint8 on white, `masks` (V, H, W/8) uint8 packed, `cameras` (V, 4) float32 (azimuth_deg,
 elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for column vectors. Where asked for, also
 `depth` (V, H, W) float16, along the view axis in units of the normalised frame (in steps of 1/512 from 2 to 4), and
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,
@@ -19,9 +22,9 @@ alike, by its geometric normal, as the windings and normals of CAD models are no
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from pipeline.runtime.command import CATEGORY, run
+    from pipeline.runtime.command import CATEGORY, PART, run
 
-    run("pipeline.render", CATEGORY)
+    run("pipeline.render", CATEGORY, *PART)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,10 +151,12 @@ def job(params: Params) -> records.Job:
     return records.Job("render", compute, params, MODULES, ready.views, together, params.color)
 
 
-def main(category: str) -> None:
+def main(category: str, rank: int | None = None, world_size: int | None = None) -> None:
+    part = records.part_of(rank, world_size)
     dataset = load("dataset", Dataset)
     gpu = device() == "cuda"
     print(f"render {category}: by {HOW[device()]}")
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
     out = records.RENDERS / f"{category}.zip"
-    records.make(job(load("render", Params)), catalog.root_of(dataset), entries, out, dataset.max_rejected, gpu)
+    own = job(load("render", Params))
+    records.make(own, catalog.root_of(dataset), entries, out, dataset.max_rejected, gpu, part)

@@ -1,19 +1,22 @@
 """Stage voxelize: the solid grid and surface points of every model of a category, in parallel.
 
     python -m pipeline.voxelize 03001627
+    python -m pipeline.voxelize 03001627 --rank 3 --world-size 16
 
-Reads data/catalog/<category>.csv and the meshes, writes data/voxels/<category>.zip (see `records/records.py`). A record
-has `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64 from the
-normalised frame to the source's, `notes` (5,) float32, a `Note` of `geometry/solid.py`. Models without a mesh have the
-grid that their data set brings (see `records/ready.py`).
+Reads data/catalog/<category>.csv and the meshes, writes data/voxels/<category>.zip (see `records/records.py`), or
+of a job of several its part of the records into the cache.
+
+A record has `occupancy` (R*R*R/8,) uint8 packed, `points` (P, 3) float32 on the outer surface, `affine` (4, 4) float64
+from the normalised frame to the source's, `notes` (5,) float32, a `Note` of `geometry/solid.py`. Models without a mesh
+have the grid that their data set brings (see `records/ready.py`).
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from pipeline.runtime.command import CATEGORY, run
+    from pipeline.runtime.command import CATEGORY, PART, run
 
-    run("pipeline.voxelize", CATEGORY)
+    run("pipeline.voxelize", CATEGORY, *PART)
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,13 +95,14 @@ def job(params: Params) -> records.Job:
     return records.Job("voxelize", compute, params, MODULES, ready.grid)
 
 
-def main(category: str) -> None:
+def main(category: str, rank: int | None = None, world_size: int | None = None) -> None:
+    part = records.part_of(rank, world_size)
     dataset = load("dataset", Dataset)
     entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
     out = records.VOXELS / f"{category}.zip"
     params = load("voxelize", Params)
-    records.make(job(params), catalog.root_of(dataset), entries, out, dataset.max_rejected)
-    if params.grids == "ready":
+    records.make(job(params), catalog.root_of(dataset), entries, out, dataset.max_rejected, part=part)
+    if params.grids == "ready" and not part:
         warn_of_thin(out)
 
 

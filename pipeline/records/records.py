@@ -40,6 +40,7 @@ RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 AT_ONCE = 16  # models that a GPU makes together
 Record = dict[str, np.ndarray]
 Model = tuple[str, Mesh, np.ndarray]  # synset/id, normalised mesh, affine back to the source's frame
+Part = tuple[int, int]  # the rank of a job, and how many there are
 Reason = tuple[str, str]  # why a record can't be made: code and message
 
 
@@ -125,7 +126,33 @@ def _layout_sha256(layout: str) -> str:
     return sha256(Path(str(inspect.getsourcefile(LAYOUTS[layout].scan))).read_bytes())
 
 
-def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected: float, gpu: bool = False) -> None:
+def part_of(rank: int | None, world_size: int | None) -> Part | None:
+    """Which part of the models a job of several makes; None where it makes all.
+
+    Raises:
+        ValueError: one is given without the other, or there is no such job.
+    """
+    if rank is None and world_size is None:
+        return None
+    if rank is None or world_size is None or not 0 <= rank < world_size:
+        raise ValueError(f"--rank, --world-size: expected a rank from 0 below the world size, got {rank}, {world_size}")
+    return rank, world_size
+
+
+def job_of(ref: ModelRef, world_size: int) -> int:
+    """Which of so many jobs makes a model's records, by a hash of its name, whatever other models there are."""
+    return int(sha256(f"{ref.synset}/{ref.model_id}".encode())[:8], 16) % world_size
+
+
+def make(
+    job: Job,
+    root: Path,
+    entries: Sequence[Entry],
+    out: Path,
+    max_rejected: float,
+    gpu: bool = False,
+    part: Part | None = None,
+) -> None:
     """Makes the records of all usable models of a category, in parallel, and their archive.
 
     Args:
@@ -134,21 +161,27 @@ def make(job: Job, root: Path, entries: Sequence[Entry], out: Path, max_rejected
         out: the archive.
         max_rejected: share of the usable models that may fail; variants of models do not count.
         gpu: the work is done on the GPU of the machine.
+        part: of these models only, and into the cache alone, from which a call without it takes them.
 
     Raises:
         ValueError: more than that failed; the message sums up why. The archive is not written then.
     """
     usable = [entry for entry in entries if entry.status == "ok"]
+    if part:
+        usable = [entry for entry in usable if job_of(entry.ref, part[1]) == part[0]]
     folder, root = (CACHE / job.stage).resolve(), root.resolve()  # worker processes may stand elsewhere
     files = [folder / key[:2] / f"{key}.npz" for key in map(job.key, usable)]
     # A file that a power cut left empty or short is no zip, and is made again.
     missing = [(entry, file) for entry, file in zip(usable, files, strict=True) if not zipfile.is_zipfile(file)]
-    label = f"{job.stage} {out.stem}"
+    label = f"{job.stage} {out.stem}" + (f", job {part[0]} of {part[1]}" if part else "")
     print(f"{label}: {len(usable)} models, {len(usable) - len(missing)} from the cache", flush=True)
     size = AT_ONCE if gpu and job.together else 1
     rejects = _make(job, root, missing, label, gpu, size)
     own = {entry.ref.model_id for entry in usable if not entry.stretch}
-    refuse_past(max_rejected, {name: why[0] for name, why in rejects.items() if name in own}, len(own), label)
+    reasons = {name: why[0] for name, why in rejects.items() if name in own}
+    refuse_past(1.0 if part else max_rejected, reasons, len(own), label)
+    if part:
+        return
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
         for entry, file in zip(usable, files, strict=True):

@@ -12,7 +12,9 @@ import pytest
 from pipeline import catalog
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records import records
+from pipeline.runtime.files import sha256
 from pipeline.runtime.params import Dataset
+from pipeline.sources.layout import ModelRef
 from tests.meshes import CHAIR, box, write_v2
 
 MODELS = {(CHAIR, f"m{i}"): box(1, 1, 1 + i) for i in range(5)}
@@ -204,3 +206,42 @@ def test_a_crash_among_models_made_together_costs_none_that_is_sound(
     entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
     records.make(job, project / "raw", entries, project / "together.zip", 1, gpu=True)
     assert (project / "together.zip").read_bytes() == (project / "out.zip").read_bytes()
+
+
+def test_jobs_share_the_models_and_a_run_takes_what_they_made(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_v2(project / "raw", MODELS)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
+    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    marks = project / "marks"
+    marks.mkdir()
+    job = records.Job("measure", measure, {"marks": str(marks), "fails": "m3", "breaks": "-"})
+    made: list[set[str]] = []
+    for rank in (2, 0, 1, 0):
+        records.make(job, root, entries, project / "out.zip", 0, part=records.part_of(rank, 3))
+        made.append({path.name for path in marks.iterdir()})
+        for path in marks.iterdir():
+            path.unlink()
+    assert not (project / "out.zip").exists()
+    failed = f"{CHAIR}-m3"
+    assert sorted(name for part in made[:3] for name in part) == sorted(f"{CHAIR}-m{n}" for n in range(5))
+    assert made[3] <= {failed}
+    assert "measure out, job 2 of 3: " in capsys.readouterr().out
+    with pytest.raises(ValueError, match="1 of 5 models rejected"):
+        records.make(job, root, entries, project / "out.zip", 0.1)
+    records.make(job, root, entries, project / "out.zip", 0.5)
+    assert {path.name for path in marks.iterdir()} == {failed}
+    with records.Archive(project / "out.zip") as archive:
+        assert archive.model_ids == ("m0", "m1", "m2", "m4") and list(archive.rejects) == ["m3"]
+
+
+def test_the_map_from_models_to_jobs_does_not_move() -> None:
+    refs = [ModelRef(CHAIR, f"m{n}", "folders") for n in range(3000)]
+    jobs = [records.job_of(ref, 7) for ref in refs]
+    assert jobs[:5] == [int(sha256(f"{CHAIR}/m{n}".encode())[:8], 16) % 7 for n in range(5)]
+    assert all(abs(jobs.count(rank) - 3000 / 7) < 4 * (3000 / 7) ** 0.5 for rank in range(7))
+    assert records.part_of(None, None) is None and records.part_of(0, 1) == (0, 1)
+    for rank, size in ((3, 3), (-1, 3), (0, None), (None, 3), (0, 0)):
+        with pytest.raises(ValueError, match="--rank, --world-size: expected a rank from 0 below the world size, got"):
+            records.part_of(rank, size)
