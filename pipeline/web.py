@@ -66,7 +66,7 @@ def systems(others: Sequence[Path]) -> dict[str, Path]:
 def examples(folder: Path) -> list[str]:
     """Pictures of parametric models that no network has seen, rendered as training views are."""
     params = synthesize.Params(SEED, 1, 0.0, 0.0, 0.0)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for synset, (azimuth, elevation) in EXAMPLES.items():
         model = synthesize.build(synset, 0, params)

@@ -99,7 +99,8 @@ class Answers:
         files = [folder / f"{path.stem}{end}" for end in network.formats]
         for file in files:
             shape.save(file)
-        words = f"Cut out by {photo.how}. {shape.told[0].upper()}{shape.told[1:]}, by {network.name}."
+        how, _, _ = photo.how.partition(": --")  # options, which a page has not
+        words = f"Cut out by {how}. {shape.told[0].upper()}{shape.told[1:]}, by {network.name}."
         beside = gr.Model3D(value=None, label=f"{ALIKE}: none is known")
         if found := alike(network, photo):
             finished(found[0], 0.5, shape.seen, shape.how, all_pieces=True).save(near := folder / "nearest.glb")
