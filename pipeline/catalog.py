@@ -48,6 +48,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import csv
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import Entry, parts_sha256, refuse_past
 from pipeline.runtime.files import atomic_folder, sha256, told
 from pipeline.runtime.params import Dataset, Variants, load, read
-from pipeline.sources import foreign, splits, tree
+from pipeline.sources import folders, foreign, splits, tree
 from pipeline.sources.categories import NAMES, category, meant
 from pipeline.sources.layout import FRONTS, Found, ModelRef, turning
 from pipeline.sources.registry import LAYOUTS, Looked, find
@@ -85,6 +86,7 @@ def main(minimum: int | None = None) -> None:
         catalog(dataset, color=read("render").get("color", False))
     else:
         looked = find(root_of(dataset))
+        print(*[recognised(looked), *doubts(looked)], sep="\n", file=sys.stderr)
         for synset, count in sorted(Counter(model.ref.synset for model in looked.models).items()):
             if count >= minimum:
                 name = f"{NAMES[synset]}, " if synset in NAMES else ""
@@ -109,7 +111,7 @@ def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
     for entry, synset in synsets.items():
         if not synset:
             there = ", ".join(f"{synset} ({NAMES[synset]})" if synset in NAMES else synset for synset in sorted(counts))
-            why = "".join(f"; {line}" for line in passed_over(looked))
+            why = "".join(f"; {line}" for line in doubts(looked))
             raise ValueError(
                 f"dataset.categories: expected models of '{entry}' in '{root}', found only {there or 'none'}{why}"
             )
@@ -133,7 +135,7 @@ def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
             varied += len(more)
             write_table(temporary / f"{entry}.csv", table + more)
     _sum_up(rows, split, counts - Counter(r["synset"] for r in rows))
-    for line in passed_over(looked):
+    for line in doubts(looked):
         print(f"catalog: {line}")
     if dataset.variants.count:
         print(f"catalog: {varied} variants of training models, for training alone")
@@ -172,12 +174,18 @@ def recognised(looked: Looked) -> str:
     return "recognised " + (", ".join(f"{n} models of {name}" for name, n in layouts.most_common()) or "no layout")
 
 
-def passed_over(looked: Looked) -> list[str]:
-    """What lies there and was not looked into, in words."""
-    lines = [f"not followed, as it leads out of dataset.root: {link!r}" for link in looked.links]
-    if lines:
-        lines[-1] += "; dataset.follow_links follows such links"
-    return lines + [foreign.told(looked.foreign)] * bool(looked.foreign)
+def doubts(looked: Looked) -> list[str]:
+    """What lies there and was not looked into, or is hardly meant so, in words."""
+    lines = [foreign.told(looked.foreign)] * bool(looked.foreign)
+    if looked.links:
+        links = f"{len(looked.links)} links to folders out of dataset.root, as {looked.links[0]!r}"
+        lines += [f"{links}; dataset.follow_links follows them"]
+    own = Counter(model.ref.synset for model in looked.models if model.ref.layout == folders.LAYOUT.name)
+    if own.total() == len(own) > 2:
+        lines += [
+            f"{len(own)} folders of one model each, which are taken for categories; put models into a folder of theirs"
+        ]
+    return lines
 
 
 def _uncovered(entry: str, table: Sequence[dict[str, str]], split: splits.Split) -> str:

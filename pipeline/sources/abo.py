@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning, unpacked
 
-MESH = re.compile(r"/3dmodels/original/[^/]+/(?P<model_id>[^/]+)\.glb$")
+MESH = re.compile(r"/3dmodels/original/[^/]+/(?P<model_id>[^/.][^/]*)\.glb$")
 LISTINGS = re.compile(r"/listings_\w+\.json(\.gz)?$")
 
 

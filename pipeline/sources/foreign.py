@@ -16,6 +16,7 @@ ARCHIVES = ".7z .rar .tar .tar.bz2 .tar.gz .tar.xz .tar.zst .tbz2 .tgz .txz".spl
 COMPRESSED = ".bz2 .gz .xz .zst".split()
 ENDS = {*MODELS, *ARCHIVES, *(model + end for model in (*MODELS, *READ) for end in COMPRESSED)}
 NESTED = ".zip in a zip"
+LAST = {end.rpartition(".")[2] for end in ENDS} | {"zip"}
 
 
 def counted(locations: Sequence[str]) -> Counter[str]:
@@ -24,6 +25,8 @@ def counted(locations: Sequence[str]) -> Counter[str]:
 
 
 def _end(location: str) -> str:
+    if location.rpartition(".")[2].lower() not in LAST:
+        return ""
     _, member = tree.split(location)
     name = location.rpartition("/")[2].lower()
     if name.startswith("."):

@@ -20,10 +20,10 @@ CATEGORY = re.compile(rb'categories\s*\{\s*first:\s*"([^"]+)"')
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    there = set(locations)
+    there = {location for location in locations if location.endswith("metadata.pbtxt")}
     found = []
     for location in locations:
-        if match := MESH.search("/" + location):
+        if location.endswith("/meshes/model.obj") and (match := MESH.search("/" + location)):
             model_id = match["model_id"].removesuffix("!").removesuffix(".zip")
             notes = location.removesuffix("meshes/model.obj") + "metadata.pbtxt"
             category = CATEGORY.search(tree.read(root, notes)) if notes in there else None

@@ -22,7 +22,7 @@ SOURCE = "modelnet folders"
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     found = []
     for location in locations:
-        if match := MESH.search("/" + location):
+        if location[-4:].lower() == ".off" and (match := MESH.search("/" + location)):
             ref = ModelRef(slug(match["category"]), match["model_id"], LAYOUT.name, location)
             split = "val" if match["split"] == "train" and splits.validates(ref.model_id) else match["split"]
             found.append(Found(ref, "", split, SOURCE))

@@ -23,11 +23,14 @@ NOTES = re.compile(r"/(metadata/(?P<folder>\d{3}-\d{3})|annotations)\.json(\.gz)
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    meshes = {location: match for location in locations if (match := MESH.search("/" + location))}
+    models = [location for location in locations if location.endswith(".glb")]
+    meshes = {location: match for location in models if (match := MESH.search("/" + location))}
+    if not meshes:
+        return []
     lists = [location for location in locations if LVIS.search("/" + location)]
     folders = {(match["folder"] or "").rstrip("/") for match in meshes.values()}
     notes = {location: match for location in locations if (match := NOTES.search("/" + location))}
-    if not meshes or not (lists or notes or any(match["glbs"] for match in meshes.values())):
+    if not (lists or notes or any(match["glbs"] for match in meshes.values())):
         return []
     named: dict[str, str] = {}
     for location, match in notes.items():

@@ -17,7 +17,8 @@ MESH = re.compile(r"/(?P<category>[^/]+)/(?P<model_id>(?P=category)_\d+)/Scan/Sc
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    matched = [(location, match) for location in locations if (match := MESH.search("/" + location))]
+    scans = [location for location in locations if location.endswith("/Scan/Scan.obj")]
+    matched = [(location, match) for location in scans if (match := MESH.search("/" + location))]
     return [
         Found(ModelRef(slug(match["category"]), match["model_id"], LAYOUT.name, location))
         for location, match in matched

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.runtime.files import sha256
 from pipeline.sources import tree
@@ -26,19 +26,22 @@ BOXES = ("data_v0", "dataset", "")  # folders that are no categories
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    models = {match["folder"] + match["parts"]: match for location in locations if (match := PART.search(location))}
+    parts = [location for location in locations if "objs/" in location]
+    models = {match["folder"] + match["parts"]: match for location in parts if (match := PART.search(location))}
+    if not models:
+        return []
     lists = {location: match["split"] for location in locations if (match := LIST.search("/" + location))}
-    split, source = _official(root, lists) if models else ({}, "")
+    split, source = _official(root, lists)
     there = set(locations)
     found = []
-    for parts, match in models.items():
-        category, group = match["folder"].rpartition(f"{match['model_id']}/")[0].rstrip("/").rpartition("/")[2], ""
-        category = LAYOUT.name if category in BOXES else category
+    for folder, match in models.items():
+        above = PurePosixPath(match["folder"]).parent.name.removesuffix("!").removesuffix(".zip")
+        category, group = LAYOUT.name if above in BOXES else above, ""
         if (notes := match["folder"] + "meta.json") in there:
             with listing(notes, "model_cat and model_id"):
                 told = json.loads(tree.read(root, notes))
                 category, group = told.get("model_cat") or category, str(told.get("model_id") or "")
-        ref = ModelRef(slug(category), match["model_id"], LAYOUT.name, parts)
+        ref = ModelRef(slug(category), match["model_id"], LAYOUT.name, folder)
         found.append(Found(ref, group, split.get(ref.model_id, ""), source if ref.model_id in split else ""))
     return found
 

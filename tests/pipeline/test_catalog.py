@@ -179,9 +179,9 @@ def test_links_out_of_the_root_are_told(tmp_path: Path, capfd: pytest.CaptureFix
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
     assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == ["outside_root", "ok", "ok", "ok"]
     told = capfd.readouterr().out
-    assert f"not followed, as it leads out of dataset.root: '{TABLE}'; dataset.follow_links follows such links" in told
+    assert f"catalog: 1 links to folders out of dataset.root, as '{TABLE}'; dataset.follow_links follows them\n" in told
     assert "rejected (1 outside_root)" in told and "dataset.follow_links follows them" in told
-    with pytest.raises(ValueError, match=f"found only {CHAIR} .chair.; not followed, .*'{TABLE}'; dataset.follow_lin"):
+    with pytest.raises(ValueError, match=f"found only {CHAIR} .chair.; 1 links .*'{TABLE}'; dataset.follow_lin"):
         catalog.catalog(Dataset(str(root), "auto", (TABLE,), 0.5))
     catalog.catalog(Dataset(str(root), "auto", (CHAIR, TABLE), 0, follow_links=True))
     assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == 4 * ["ok"]
@@ -201,6 +201,19 @@ def test_what_was_recognised_is_told(tmp_path: Path, capfd: pytest.CaptureFixtur
         ValueError, match=r"expected models of 'sofa' .*; 3 files that can't be read \(2 .fbx, 1 .tar.g"
     ):
         catalog.catalog(Dataset(str(root), "auto", ("sofa",), 0))
+
+
+def test_folders_of_one_model_each_are_doubted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("bowl/a/model.obj", "cup/b/model.obj", "jug/c/model.obj"):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(box(1, 2, 3))
+    dataset = Dataset(str(tmp_path / "raw"), "hash", ("bowl",), 0)
+    catalog.catalog(dataset)
+    assert "catalog: 3 folders of one model each, which are taken for categories" in capfd.readouterr().out
+    (path.parent.parent / "d.obj").write_bytes(box(1, 2, 3))
+    catalog.catalog(dataset)
+    assert "of one model each" not in capfd.readouterr().out
 
 
 def test_a_list_that_covers_nothing_of_a_category_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

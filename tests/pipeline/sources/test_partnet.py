@@ -48,6 +48,16 @@ def test_all_parts_are_one_model(tmp_path: Path, zipped: bool) -> None:
     assert solid.volume == pytest.approx(3) and np.allclose(solid.bounds[:, 0], [-0.5, 6.5])
 
 
+def test_the_folder_or_zip_above_is_the_category_where_no_notes_are(tmp_path: Path) -> None:
+    part(tmp_path / "lamp" / "1" / "objs", "original-1", 0)
+    part(tmp_path / "data_v0" / "2" / "textured_objs", "original-1", 0)
+    part(tmp_path / "3" / "objs", "new-0", 0)
+    with zipfile.ZipFile(tmp_path / "Sofa.zip", "w") as archive:
+        archive.write(tmp_path / "lamp" / "1" / "objs" / "original-1.obj", "4/objs/original-1.obj")
+    found = [(model.ref.synset, model.ref.model_id) for model in find(tmp_path).models]
+    assert found == [("lamp", "1"), ("partnet", "2"), ("partnet", "3"), ("sofa", "4")]
+
+
 def test_a_broken_part_is_named(tmp_path: Path) -> None:
     part(tmp_path / "7" / "objs", "original-1", 0)
     trees.write(tmp_path / "7" / "objs" / "original-2.obj", b"v 0 0 0\nf 1 2 3\n")

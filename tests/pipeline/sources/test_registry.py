@@ -120,7 +120,8 @@ def test_categories_are_listed_by_name(
     trees.write_future3d(tmp_path, ["a", "b"])
     monkeypatch.setattr(catalog, "load", lambda *_: params.Dataset(str(tmp_path), "auto", ("x",), 0))
     catalog.main(1)
-    assert capsys.readouterr().out == '    - "king-size-bed" # 2 models\n'
+    told = capsys.readouterr()
+    assert told.out == '    - "king-size-bed" # 2 models\n' and told.err == "recognised 2 models of 3d-future\n"
     trees.write_shapenet_v2(tmp_path, ["a", "b", "c"])
     catalog.main(3)
     assert capsys.readouterr().out == '    - "03001627" # chair, 3 models\n'
