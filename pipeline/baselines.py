@@ -107,7 +107,7 @@ class Baselines:
         threshold: float,
         curves: dict[str, np.ndarray] | None = None,
     ) -> None:
-        overall = write(name, rows, self.test.split_source, threshold, curves)
+        overall = write(name, rows, self.test.split_source, threshold, curves, self.scorer(self.test).terms)
         print(f"{name}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
 
     def means(

@@ -25,13 +25,13 @@ Scores of a sample, a view of a test model:
     cubes_...           the same against as many points on the marching cubes of the true grid
     normal_consistency  against these as well, as grids are seen from outside, and meshes in any winding
     emd                 earth mover's distance of `matched` points of both, exact (`scoring/matching.py`)
-    pix3d_..., r2n2_..., r3d_...
-                        by published protocols (`scoring/protocols.py`)
+    pix3d_..., r2n2_..., r3d_..., pix2vox_..., occnet_...
+                        by published protocols (`scoring/protocols.py`, `scoring/shapenet.py`)
 
 A prediction without a surface at the threshold, or with a value that is not finite, fails: it is counted, and has the
 worst IoU, and of what is measured on surfaces the worst score (`BOUNDS` in `scoring/clouds.py`). Points have no grid
-and so no IoU. EMD and `pix3d` are of the first view of a model, `r3d` is of 30 images; these three need SciPy, and are
-left out where there is none.
+and so no IoU. EMD, `pix3d`, `pix2vox` and `occnet` are of the first view of a model, `r3d` is of 30 images; these five
+need SciPy, and are left out where there is none.
 
 Figures are means over samples with 95 % intervals over shapes (`scoring/statistics.py`), and are comparable where
 `split_sha256`, a hash of the scored models' names, is equal.
@@ -113,10 +113,11 @@ class Evaluation:
         """Everything that the module names."""
         threshold, curve = self.tuned()
         items = some_views(self.test, self.params.views)
-        scores = self.scorer(self.test)(self.answers(self.test, items, "test"), 0.5 if threshold is None else threshold)
+        scorer = self.scorer(self.test)
+        scores = scorer(self.answers(self.test, items, "test"), 0.5 if threshold is None else threshold)
         rows = rows_of(self.test, scores, self.known)
         curves = None if curve is None else {"val_iou": curve, "test_iou": mean_curve(scores)}
-        overall = write(self.system, rows, self.test.split_source, threshold, curves)
+        overall = write(self.system, rows, self.test.split_source, threshold, curves, scorer.terms)
         print(f"{self.system}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
         self.write_views(0.5 if threshold is None else threshold, rows)
         self.write_retrieval(items)
@@ -139,7 +140,8 @@ class Evaluation:
         answers = lookups(self.test, found, packed_grids(train, side), side, name)
         scores = self.scorer(self.test, side)(answers, 0.5)
         models = {item: train.models[index] for item, index in found.items()}
-        overall = write(name, rows_of(self.test, scores, self.known, models), self.test.split_source, 0.5)
+        rows = rows_of(self.test, scores, self.known, models)
+        overall = write(name, rows, self.test.split_source, 0.5, terms=self.scorer(self.test).terms)
         print(f"{name}: {', '.join(f'{key} {value}' for key, value in overall.items())}", flush=True)
 
     def write_views(self, threshold: float, rows: list[dict[str, Any]]) -> None:

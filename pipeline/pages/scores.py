@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.scoring.tables import COMPETITOR, METRICS, TOLD, Row, judged, told, turned
+from pipeline.scoring.tables import COMPETITOR, METRICS, Row, competes, judged, told, turned
 
 Line = dict[str, float]  # mean, low, high and samples, from a line of metrics.csv
 OTHERS = {
@@ -48,6 +48,20 @@ GROUPS: tuple[tuple[str, str, dict[str, str]], ...] = (
         {"r2n2_iou": "IoU", "r2n2_log_loss": "log loss"},
     ),
     (
+        "Protocol of Pix2Vox",
+        "Grids at 32³, the best of four thresholds; F-score of a third of a cell; the first view of a model.",
+        {"pix2vox_iou": "IoU", "pix2vox_f_score_1%": "F-score 1%"},
+    ),
+    (
+        "Protocol of Occupancy Networks",
+        "Points in the volume, and on the surface of the true grid; a tenth of the longest side is 1; the first view.",
+        {
+            "occnet_iou": "IoU",
+            "occnet_chamfer_l1": "Chamfer-L1",
+            "occnet_normal_consistency": "normal consistency",
+        },
+    ),
+    (
         "Protocol of R3D",
         "30 test images, a threshold of 0.5; distances between the centres of full cells.",
         {"r3d_iou": "IoU", "r3d_chamfer_unsquared_of_cells": "Chamfer"},
@@ -74,6 +88,8 @@ DEFINITIONS = {
     "not look. Its threshold is tuned on the validation split.",
     "Category's mean shape": "The same of the training shapes of the category, which it is told.",
     "Oracle": "Of all training shapes the one with the highest IoU with the truth.",
+    "Name@rule": "What another method predicted, and how it came into the frame of the data set: as it was, by axes "
+    "or a scale that were given, or fitted to the truth, which makes it look better.",
     "Failures": "Predictions without a surface, or not finite. They count with the worst scores there are.",
 }
 
@@ -83,7 +99,7 @@ class Results:
     """What was scored.
 
     Attributes:
-        kinds: of every name what it is, `system`, `retrieval` or `baseline`, in the order of the table.
+        kinds: of every name what it is, `system`, `method` (of others), `retrieval` or `baseline`, as in the table.
         figures: of every name its figures.json: by scope, `overall` and the categories in their order.
         lines: of every name its metrics.csv, by scope and score.
         pairs: rows of pairs.csv, by scope, a, b and metric.
@@ -186,7 +202,7 @@ def row(results: Results, scope: str, name: str, place: int) -> str:
         cells.append(f'<td class="words">{words}</td>')
     figures = results.figures[name].get(scope)  # of which there are none without leaks
     count = f' data-value="{figures["failures"]}">{figures["failures"]} of {figures["samples"]}' if figures else ">"
-    kind = f"{results.kinds[name]}{' apart' if name in TOLD else ''}"
+    kind = f"{results.kinds[name]}{'' if competes(name) else ' apart'}"
     return f'<tr class="{kind}" data-place="{place}">{"".join(cells)}<td{count}</td></tr>'
 
 

@@ -9,7 +9,8 @@ For every name, be it a trained system, its retrieval or a baseline:
                                         scopes are `overall`, `without_leaks` and the categories
     data/scores/<name>/thresholds.csv   mean IoU over thresholds, of the validation and of the test split
     data/scores/<name>/figures.json     of `overall` and of every category: the first figures with intervals, counts of
-                                        samples, models, failures and leaks, the threshold, and which split it was
+                                        samples, models, failures and leaks, the threshold, which split it was, and what
+                                        the scores depend on (`terms`)
     data/metrics/<name>/overall.json    the few that one looks for first, for `dvc metrics show` and `dvc exp show`
 """
 
@@ -29,6 +30,7 @@ from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.scoring.neighbours import LEAK_IOU
 from pipeline.scoring.protocols import PIX3D_THRESHOLDS
 from pipeline.scoring.scorer import THRESHOLDS, Scores, sample_key
+from pipeline.scoring.shapenet import PIX2VOX_THRESHOLDS
 from pipeline.scoring.statistics import intervals
 from pipeline.scoring.tables import FIGURES, SCORES, write_csv
 from pipeline.shards.layout import ShardDataset, open_shard, split_sha256
@@ -38,6 +40,7 @@ NEIGHBOURS = Path("data/neighbours.csv")
 HEADLINE = {"iou": "iou", "chamfer_unsquared": "chamfer"}  # and how its ends are called
 BESIDE = ("iou_32", "f_score_1%", "normal_consistency")
 FEW = ("iou_32", "iou", "chamfer_unsquared", "f_score_1%", "failures")  # in overall.json
+OF_THE_SET = {"pix3d": PIX3D_THRESHOLDS, "pix2vox": PIX2VOX_THRESHOLDS}  # protocols whose threshold suits all samples
 KEYS = ("synset", "model_id", "view", "mesh", "failed", "leaked", "answer")  # columns of samples.csv that are no scores
 Model = tuple[str, str]  # synset, model id
 
@@ -74,13 +77,15 @@ def facts(dataset: ShardDataset) -> Facts:
 def rows_of(
     dataset: ShardDataset, scores: dict[int, Scores], known: Facts, answers: Mapping[int, Model] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of samples.csv from the scores by item. `pix3d_iou` is at the threshold that is best for them all.
+    """Rows of samples.csv from the scores by item. IoU of OF_THE_SET is at the threshold that is best for them all.
 
     Args:
         answers: item -> the training model that was looked up.
     """
-    curves = {item: s["pix3d_iou_curve"] for item, s in scores.items() if "pix3d_iou_curve" in s}
-    best = int(np.mean(list(curves.values()), axis=0).argmax()) if curves else 0
+    best = {}
+    for name in OF_THE_SET:
+        if curves := [found[curve] for found in scores.values() if (curve := f"{name}_iou_curve") in found]:
+            best[name] = int(np.mean(curves, axis=0).argmax())
     names = dict.fromkeys(name for found in scores.values() for name in found)
     columns = [name for name in names if name != "failed" and not name.endswith("_curve")]
     rows = []
@@ -92,9 +97,10 @@ def rows_of(
         if answers is not None:
             row["answer"] = "/".join(answers[item])
         row |= {name: float(found.get(name, math.nan)) for name in columns}
-        if curves:
-            row["pix3d_iou"] = float(curves[item][best]) if item in curves else math.nan
-            row["pix3d_threshold"] = float(PIX3D_THRESHOLDS[best]) if item in curves else math.nan
+        for name, place in best.items():
+            taken = f"{name}_iou_curve" in found
+            row[f"{name}_iou"] = float(found[f"{name}_iou_curve"][place]) if taken else math.nan
+            row[f"{name}_threshold"] = float(OF_THE_SET[name][place]) if taken else math.nan
         rows.append(row)
     return rows
 
@@ -110,6 +116,7 @@ def write(
     split_source: str,
     threshold: float | None = None,
     curves: dict[str, np.ndarray] | None = None,
+    terms: str = "",
 ) -> dict[str, Any]:
     """Writes the files named above, `overall.json` last. Returns what is in it.
 
@@ -118,13 +125,14 @@ def write(
         split_source: who says which models are in the split.
         threshold: of the probabilities, None where there are none.
         curves: columns of thresholds.csv, (99,) mean IoU over THRESHOLDS; None where no threshold was tuned.
+        terms: of the scorer; figures of others are compared only where they are equal.
     """
     scopes = {"overall": rows, "without_leaks": [row for row in rows if not row["leaked"]]}
     for name_of in dict.fromkeys(category(synset) for synset in sorted({row["synset"] for row in rows})):
         scopes[name_of] = [row for row in rows if category(row["synset"]) == name_of]
     summaries = {scope: summary(members) for scope, members in scopes.items() if members}
     settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
-    settings |= {"split": split_source}
+    settings |= {"split": split_source} | ({"terms": terms} if terms else {})
     figures = {scope: headline(scopes[scope], lines) | settings for scope, lines in summaries.items()}
     rest = figures.pop("without_leaks", {})
     for score, short in HEADLINE.items():

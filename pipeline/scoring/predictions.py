@@ -23,19 +23,25 @@ class Prediction:
 
     Attributes:
         field: (R, R, R) float32 probabilities of occupancy.
-        mesh: vertices (N, 3) float32 and faces (M, 3) int64 of a closed mesh.
+        mesh: vertices (N, 3) float32 and faces (M, 3) int64 of a mesh, closed where there are no `cells`.
         points: (P, 3) float32 on the surface.
+        cells: (R, R, R) bool, what a mesh fills that is not closed.
     """
 
     field: np.ndarray | None = None
     mesh: tuple[np.ndarray, np.ndarray] | None = None
     points: np.ndarray | None = None
+    cells: np.ndarray | None = None
 
     def surface(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (N, 3) and faces (M, 3): the mesh, or of a field where it passes the threshold; of points none."""
         if self.mesh is not None:
             return self.mesh
         return (NOTHING, NOTHING.astype(np.int64)) if self.field is None else marching_cubes(self.field, threshold)
+
+    def body(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """A closed surface around what is inside: `surface`, or that of the cells."""
+        return self.surface(threshold) if self.cells is None else marching_cubes(self.cells)
 
     def cloud(
         self, count: int, threshold: float, rng: np.random.Generator, device: str | torch.device = "cpu"
@@ -55,6 +61,8 @@ class Prediction:
 
     def occupancy(self, resolution: int) -> np.ndarray | None:
         """(R, R, R) float32 probabilities: the field, or the cells whose centres the mesh encloses; of points None."""
+        if self.cells is not None:
+            return self.cells.astype(np.float32)
         return mesh_occupancy(*self.mesh, resolution).astype(np.float32) if self.mesh is not None else self.field
 
 

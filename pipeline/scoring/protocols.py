@@ -143,15 +143,11 @@ def r2n2(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: the grids are not of these shapes.
     """
-    fields = []
-    for field in (_predicted(prediction), _truth(truth)):
-        if len(field) % R2N2_SIDE:
-            raise ValueError(f"r2n2: expected a grid whose side is a multiple of {R2N2_SIDE}, got {len(field)}")
-        fields.append(torch.from_numpy(_blocks(field, len(field) // R2N2_SIDE))[None])
-    predicted, true = fields[0], fields[1] > 0.5
+    coarse = reduced("r2n2", R2N2_SIDE, prediction, truth)
+    predicted, true = (torch.from_numpy(field)[None] for field in coarse)
     return {
-        "iou": iou(predicted > R2N2_THRESHOLD, true).item(),
-        "log_loss": log_loss(predicted, true).item(),
+        "iou": iou(predicted > R2N2_THRESHOLD, true > 0.5).item(),
+        "log_loss": log_loss(predicted, true > 0.5).item(),
     }
 
 
@@ -199,6 +195,20 @@ def _truth(field: np.ndarray) -> np.ndarray:
     if not np.isfinite(field).all():
         raise ValueError("protocols: expected a finite truth, got NaN or infinity")
     return _predicted(field)
+
+
+def reduced(name: str, side: int, prediction: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
+    """A prediction and a truth as grids (side, side, side) float32, by the maximum of what falls into a cell.
+
+    Raises:
+        ValueError: a grid is no cube, or its side no multiple; `name` is the protocol that asks.
+    """
+    found = []
+    for field in (_predicted(prediction), _truth(truth)):
+        if len(field) % side:
+            raise ValueError(f"{name}: expected a grid whose side is a multiple of {side}, got {len(field)}")
+        found.append(_blocks(field, len(field) // side))
+    return found
 
 
 def _blocks(field: np.ndarray, factor: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import zlib
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from pipeline.geometry import isosurface
 from pipeline.runtime.command import progress
 from pipeline.runtime.forks import spread
 from pipeline.runtime.machine import device
-from pipeline.scoring import protocols
+from pipeline.scoring import protocols, shapenet
 from pipeline.scoring.clouds import BOUNDS, cloud_scores
 from pipeline.scoring.cubes import marching_cubes, surface_points
 from pipeline.scoring.distances import iou, iou_curve, log_loss
@@ -58,12 +60,14 @@ class Measured:
 
     Attributes:
         items: of one model.
+        prediction: for them.
         scores: those that are the items' alike.
         field: (R, R, R) float32, what is predicted as a grid; None of points.
         points: (P, 3) float32 on what is predicted.
     """
 
     items: Sequence[int]
+    prediction: Prediction
     scores: Scores
     field: np.ndarray | None
     points: np.ndarray
@@ -102,6 +106,12 @@ class Scorer:
             parts = spread(self._completed, (self._measured(some, threshold, brief, where) for some in models))
         return {item: scores for part in parts for item, scores in part.items()}
 
+    @property
+    def terms(self) -> str:
+        """Changes with all that the scores of a prediction depend on, but for its resolution and the code."""
+        settings = (self.dataset.fingerprint, self.points, self.matched, self.seed, self.views)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
     def curve(self, answers: Iterable[Answer]) -> np.ndarray:
         """(99,) float64: mean IoU over the items at each of THRESHOLDS; answers are fields."""
         where = device()
@@ -125,8 +135,8 @@ class Scorer:
 
     def _measured(
         self, answers: Sequence[Answer], threshold: float, brief: bool, where: str
-    ) -> tuple[list[Measured], bool, np.ndarray, np.ndarray]:
-        """Of the answers for a model what is worked out on a device, `brief`, and its grid and points."""
+    ) -> tuple[list[Measured], float, bool, np.ndarray, np.ndarray]:
+        """Of the answers for a model what is worked out on a device; threshold and `brief`; and its grid and points."""
         truth = self._truth(self._model(answers[0]) * self.dataset.groups, where)
         measured = []
         for items, prediction in answers:
@@ -143,11 +153,11 @@ class Scorer:
                 cubes = cloud_scores(points, truth.cubes[0], normals, None if normals is None else truth.cubes[1])
                 scores |= {f"cubes_{name}": cubes[name] for name in OF_CUBES}
                 scores |= {name: cubes[name] for name in ("normal_consistency",) if name in cubes}
-            measured.append(Measured(items, scores, field, points.cpu().numpy()))
-        return measured, brief, truth.occupancy.cpu().numpy(), truth.points.cpu().numpy()
+            measured.append(Measured(items, prediction, scores, field, points.cpu().numpy()))
+        return measured, threshold, brief, truth.occupancy.cpu().numpy(), truth.points.cpu().numpy()
 
     def _completed(
-        self, measured: Sequence[Measured], brief: bool, occupancy: np.ndarray, points: np.ndarray
+        self, measured: Sequence[Measured], threshold: float, brief: bool, occupancy: np.ndarray, points: np.ndarray
     ) -> dict[int, Scores]:
         """The scores of the items, with protocols and the earth mover's distance unless `brief`."""
         found: dict[int, Scores] = {}
@@ -158,6 +168,8 @@ class Scorer:
                 continue
             scores = answer.scores | self._r2n2(answer, occupancy)
             found |= {item: scores | self._by_protocol(item, answer, occupancy, points) for item in answer.items}
+            if WITH_SCIPY and (first := [item for item in answer.items if item % self.dataset.groups == 0]):
+                found[first[0]] |= self._shapenet(first[0], answer, occupancy, threshold)
         return found
 
     def _r2n2(self, answer: Measured, occupancy: np.ndarray) -> Scores:
@@ -182,6 +194,17 @@ class Scorer:
             scores |= {f"r3d_{name}": value for name, value in protocols.r3d(answer.field, occupancy).items()}
         return scores
 
+    def _shapenet(self, item: int, answer: Measured, occupancy: np.ndarray, threshold: float) -> Scores:
+        """`pix2vox` and `occnet`; the truth of the latter is at the shards' own resolution."""
+        scores: Scores = {}
+        rng, prediction = self._rng(item, "shapenet"), answer.prediction
+        if answer.field is not None and self.resolution % shapenet.PIX2VOX_SIDE == 0:
+            scores |= {f"pix2vox_{name}": v for name, v in shapenet.pix2vox(answer.field, occupancy, rng).items()}
+        shape = prediction.surface(threshold) if prediction.points is None else prediction.points
+        body = None if prediction.cells is None else prediction.body(threshold)
+        truth = isosurface.marching_cubes(self._grid(item, "cpu", self.dataset.resolution).numpy())
+        return scores | {f"occnet_{name}": v for name, v in shapenet.occnet(shape, truth, rng, body).items()}
+
     @cached_property
     def _r3d_images(self) -> set[tuple[str, str, int]]:
         items = some_views(self.dataset, self.views or self.dataset.groups)
@@ -198,8 +221,9 @@ class Scorer:
         name = "/".join(map(str, (*sample_key(self.dataset, item), purpose)))
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
-    def _grid(self, item: int, where: str) -> Tensor:
-        return grids(torch.from_numpy(self.dataset[item]["occupancy"]).to(where)[None], self.resolution)[0]
+    def _grid(self, item: int, where: str, resolution: int = 0) -> Tensor:
+        packed = torch.from_numpy(self.dataset[item]["occupancy"]).to(where)
+        return grids(packed[None], resolution or self.resolution)[0]
 
     def _truth(self, item: int, where: str) -> Truth:
         grid = self._grid(item, where)

@@ -21,12 +21,16 @@ WIDTH = 100  # of a terminal
 COMPETITOR = "nearest_image"  # that a system has to beat
 FEW = 10  # shapes: the interval of fewer is too narrow to say anything by (`statistics.py`)
 TOLD = ("category_mean_shape", "oracle")  # what they are told, nobody else knows: they do not compete
+TOLD_RULES = ("best_of_24", "scaled_icp")  # of `others/frames.py`, by which a method was moved to fit
+MADE = ("system", "method")  # kinds of what predicts: systems of this project, and what others made
 NOTE = """\
-Means over the scored views with 95 % intervals (bootstrap over shapes); bold: a trained system that is better than all
-that competes. IoU is at each system's own resolution, the others' at the shards'; at 32³ all compare. Chamfer distance
-and F-score favour dense point clouds: a system that predicts points gives as many as it has, from surfaces
-`metrics.points` are drawn. `<system>_retrieval` and `nearest_image` answer with the nearest training view's shape.
-`category_mean_shape` is told the category, `oracle` has the training shape with the highest IoU: neither competes.
+Means over the scored views with 95 % intervals (bootstrap over shapes); bold: a trained system, or a method of others,
+`<method>@<rule of its frame>`, that is better than all that competes. IoU is at each system's own resolution, the
+others' at the shards'; at 32³ all compare. Chamfer distance and F-score favour dense point clouds: a system that
+predicts points gives as many as it has, from surfaces `metrics.points` are drawn. `<system>_retrieval` and
+`nearest_image` answer with the nearest training view's shape. `category_mean_shape` is told the category, `oracle` has
+the training shape with the highest IoU, and what was moved by `best_of_24` or `scaled_icp` is told the truth's place:
+none of these competes.
 
 Does a system beat retrieval? Its figure minus that of looking up, on the same views."""
 Row = Mapping[str, Any]
@@ -35,11 +39,14 @@ Pairs = Mapping[tuple[str, str, str], Row]  # rows of pairs.csv over all samples
 
 def tuned_threshold(system: str) -> float | None:
     """Of the occupancy, as the metrics stage tuned it on validation; None where it has not, or the system has none."""
-    path = SCORES / system / "figures.json"
-    found: float | None = None
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))["overall"].get("threshold")
+    found: float | None = figures_of(system).get("threshold")
     return found
+
+
+def figures_of(name: str) -> dict[str, Any]:
+    """The figures over all samples in its figures.json; none where it was not scored."""
+    path = SCORES / name / "figures.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))["overall"]) if path.is_file() else {}
 
 
 def markdown(figures: Sequence[Row], overall: Pairs) -> str:
@@ -62,13 +69,14 @@ def summary(figures: Sequence[Row], overall: Pairs) -> str:
         lines.append([row["name"], *scores, points, f"{row['failures']} of {row['samples']}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    note = f"Means with 95 % intervals. *: better than all that competes; {' and '.join(TOLD)} do not."
+    apart = [row["name"] for row in figures if not competes(row["name"])]
+    note = f"Means with 95 % intervals. *: better than all that competes; {', '.join(apart)} do not."
     return "\n".join([*table, "", note, "", verdict(figures, overall), ""])
 
 
 def verdict(figures: Sequence[Row], overall: Pairs) -> str:
     """A sentence: which systems are better than looking up the nearest image; on a par is what can't be told apart."""
-    systems = [row["name"] for row in figures if row["kind"] == "system"]
+    systems = [row["name"] for row in figures if row["kind"] in MADE and competes(row["name"])]
     parts = []
     for metric in judged_by(overall):
         found: dict[str, list[str]] = {"beats": [], "unclear": [], "loses": []}
@@ -95,6 +103,11 @@ def verdicts(figures: Sequence[Row], overall: Pairs) -> list[str]:
             pairs = [(overall.get((system, other, metric)), metric) for metric in judges]
             lines.append(_line(system, other, *(_judgement(pair, metric) if pair else "" for pair, metric in pairs)))
     return lines
+
+
+def competes(name: str) -> bool:
+    """Whether it knows no more than the photo."""
+    return name not in TOLD and not any(rule in TOLD_RULES for rule in name.partition("@")[2].split("+"))
 
 
 def judged(pair: Row, metric: str) -> str:
@@ -166,10 +179,14 @@ def _outcome(pair: Row, metric: str) -> str:
 
 
 def _wins(row: Row, metric: str, figures: Sequence[Row], overall: Pairs) -> bool:
-    """Whether it is a trained system, and better than everything else that competes, by a metric that compares all."""
-    if row["kind"] != "system" or (metric == "iou" and not all(math.isnan(other["iou_32"]) for other in figures)):
+    """Whether it predicts, and is better than everything else that competes, by a metric that compares all."""
+    if (
+        row["kind"] not in MADE
+        or not competes(row["name"])
+        or (metric == "iou" and not all(math.isnan(other["iou_32"]) for other in figures))
+    ):
         return False
-    others = [other["name"] for other in figures if other is not row and other["name"] not in TOLD]
+    others = [other["name"] for other in figures if other is not row and competes(other["name"])]
     found = [pair_of(overall, row["name"], other, metric) for other in others]
     return not math.isnan(row[metric]) and all(judged(pair, metric) == "better" for pair in found if pair)
 

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from pipeline.geometry.isosurface import marching_cubes
-from pipeline.scoring import protocols
+from pipeline.scoring import protocols, shapenet
 from pipeline.scoring import scorer as module
 from pipeline.scoring.clouds import BOUNDS
 from pipeline.scoring.predictions import NOTHING, Prediction
@@ -30,6 +30,7 @@ from tests.constant_system import Config, Model
 from tests.samples import SYNSETS, write_boxes
 
 VIEWS = 3
+LEFT_OUT = ("pix3d_", "r3d_", "pix2vox_", "occnet_")  # scores that need SciPy, by their beginning
 
 
 def boxes(root: Path, resolution: int = 16, count: int = 1) -> ShardDataset:
@@ -55,6 +56,7 @@ def pooled(grid: np.ndarray, side: int) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
+    monkeypatch.setattr(shapenet, "OCCNET_POINTS", 500)
 
 
 @pytest.fixture
@@ -250,8 +252,15 @@ def test_protocols_are_those_that_can_be_called(tmp_path):
             assert found == {f"{name}_{key}": value for key, value in expected.items()}
         pix3d = {key: value for key, value in scores[item].items() if key.startswith("pix3d")}
         if item % VIEWS:
-            assert not pix3d
+            assert not pix3d and not [key for key in scores[item] if key.startswith(("pix2vox", "occnet"))]
             continue
+        of_pix2vox = shapenet.pix2vox(field, truth, np.random.default_rng(5))
+        np.testing.assert_array_equal(scores[item]["pix2vox_iou_curve"], of_pix2vox["iou_curve"])
+        assert scores[item]["pix2vox_f_score_1%"] == pytest.approx(of_pix2vox["f_score_1%"], abs=0.03)
+        surface, true_surface = (marching_cubes(grid, 0.5) for grid in (field, truth))
+        of_occnet = shapenet.occnet(surface, true_surface, np.random.default_rng(5))
+        found = {key: scores[item][f"occnet_{key}"] for key in of_occnet}
+        assert found == pytest.approx(of_occnet, abs=0.05, rel=0.1)
         by_itself = protocols.pix3d(field, truth, np.random.default_rng(5))
         np.testing.assert_array_equal(pix3d.pop("pix3d_iou_curve"), by_itself.pop("iou_curve"))
         # Drawn with another seed: 1024 points say as much to a few percent.
@@ -317,7 +326,7 @@ def test_without_scipy_what_needs_it_is_left_out(tmp_path, monkeypatch):
     whole = set(scorer(answers, 0.5)[0])
     monkeypatch.setattr(module, "WITH_SCIPY", False)
     left_out = whole - set(scorer(answers, 0.5)[0])
-    assert left_out and all(name == "emd" or name.startswith(("pix3d_", "r3d_")) for name in left_out)
+    assert left_out and all(name == "emd" or name.startswith(LEFT_OUT) for name in left_out)
 
 
 def test_a_system_answers_item_by_item(tmp_path):
