@@ -3,7 +3,8 @@
     python -m pipeline.compare
 
 Reads data/scores/<name>/samples.csv of every selected system, of its `<system>_retrieval` and of BASELINES, which all
-must hold the same samples. Writes data/comparison/:
+must hold the same samples; and of every method of others that `pipeline.score` scored, `<method>@<rule>`, but for those
+that were scored on other shards or by other parameters. Writes data/comparison/:
 
     summary.txt the scores by which all compare, and in a sentence what they say; it is printed as well
     table.md    a row a name, and which systems beat retrieval by how much
@@ -42,7 +43,7 @@ import numpy as np
 from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.runtime.params import selected_systems
 from pipeline.scoring.statistics import intervals, paired, per_shape
-from pipeline.scoring.tables import COMPARISON, METRICS, SCORES, markdown, summary, write_csv
+from pipeline.scoring.tables import COMPARISON, MADE, METRICS, SCORES, figures_of, markdown, summary, write_csv
 from pipeline.sources.categories import category
 
 BASELINES = ("mean_shape", "category_mean_shape", "nearest_image", "oracle")  # of `baselines.py`
@@ -81,6 +82,8 @@ def compare(systems: Sequence[str]) -> None:
     retrievals = [f"{system}_retrieval" for system in systems]
     kinds = dict.fromkeys(systems, "system") | dict.fromkeys(retrievals, "retrieval")
     kinds |= dict.fromkeys(BASELINES, "baseline")
+    others = methods()
+    kinds |= dict.fromkeys(comparable(others, systems[0]), "method")
     scores = collect({name: read_samples(name) for name in kinds})
     table = figures(scores, kinds)
     pairs = differences(scores, [row["name"] for row in table])
@@ -92,7 +95,22 @@ def compare(systems: Sequence[str]) -> None:
         write_csv(temporary / "table.csv", table)
         write_csv(temporary / "pairs.csv", pairs)
     print(text, flush=True)
-    put_away(kinds)
+    put_away([*kinds, *others])
+
+
+def methods() -> list[str]:
+    """What of others `pipeline.score` scored."""
+    return sorted(path.name for path in SCORES.glob("[!.]*@*") if (path / "samples.csv").is_file())
+
+
+def comparable(others: Sequence[str], system: str) -> list[str]:
+    """Those that were scored on the same terms as a system; the rest is told."""
+    if not others:
+        return []
+    terms = {name: figures_of(name).get("terms") for name in (system, *others)}
+    if old := [name for name in others if terms[name] != terms[system]]:
+        print(f"compare: left out, scored on other shards or by other parameters, so score again: {', '.join(old)}")
+    return [name for name in others if name not in old]
 
 
 def put_away(names: Container[str]) -> None:
@@ -166,7 +184,7 @@ def number(name: str, row: dict[str, str], metric: str) -> float:
 
 
 def figures(scores: Scores, kinds: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of table.csv: systems, the best first, by IoU at 32^3, those without after them by Chamfer; then others."""
+    """Rows of table.csv: systems and others' methods, the best first, by IoU at 32^3, or by Chamfer; then others."""
     columns = scores.values.reshape(len(scores.values), -1)
     found = intervals(columns, scores.shapes).reshape(3, len(scores.names), len(METRICS))
     rows = []
@@ -182,8 +200,8 @@ def figures(scores: Scores, kinds: dict[str, str]) -> list[dict[str, Any]]:
         without = math.isnan(row[judged_by])
         return without, 0.0 if without else -row[judged_by], row["chamfer_unsquared"]
 
-    systems = sorted((row for row in rows if row["kind"] == "system"), key=rank)
-    return systems + [row for row in rows if row["kind"] != "system"]
+    made = sorted((row for row in rows if row["kind"] in MADE), key=rank)
+    return made + [row for row in rows if row["kind"] not in MADE]
 
 
 def differences(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -341,3 +342,40 @@ def test_systems_are_ranked_on_the_grid_that_all_share_and_a_coarse_one_is_no_ma
     lines = {line.split(" |")[0]: line for line in markdown().split("\n\n")[0].splitlines()}
     assert "**" not in lines["| t"].split(" | ")[1] and "**" in lines["| s"].split(" | ")[2]
     assert "| c | nearest_image |  | **beats** -0.2" in markdown()
+
+
+def scored(name: str, score: Callable[[int, int], float], terms: str) -> None:
+    """Scores of another's method, or of a system, with the terms that they were taken on."""
+    path = write(name, score).parent / "figures.json"
+    path.write_text(json.dumps({"overall": {"terms": terms}}))
+
+
+def test_methods_of_others_stand_beside_the_systems(project, capsys):
+    scored("s", truth, "now")
+    scored("other@longest_side", lambda shape, view: truth(shape, view) + 0.05, "now")
+    scored("other@scaled_icp", lambda shape, view: truth(shape, view) + 0.2, "now")
+    compare(["s"])
+    rows = {row["name"]: row["kind"] for row in table("table")}
+    assert list(rows)[:4] == ["other@scaled_icp", "other@longest_side", "s", "s_retrieval"]
+    assert (rows["other@longest_side"], rows["s"]) == ("method", "system")
+    assert float(pair("other@longest_side", "s", "overall", "iou")["difference"]) == pytest.approx(0.05, abs=1e-6)
+    assert {row["scope"] for row in table("pairs") if row["a"] == "other@longest_side"} >= {"without_leaks", "chair"}
+    # What was fitted to the truth does not compete, and keeps nobody from being the best.
+    assert "| other@longest_side | **" in markdown() and "| other@scaled_icp | **" not in markdown()
+    sentence = capsys.readouterr().out
+    assert "other@longest_side, s are better" in sentence and "scaled_icp" not in sentence.split("Beside")[1]
+
+
+def test_methods_stay_and_are_left_out_where_they_were_scored_on_other_terms(project, capsys):
+    scored("s", truth, "now")
+    scored("other@as_is", truth, "then")
+    write("half@as_is", truth, lambda row: row if row["view"] == "0" else None)
+    Path("data/scores/half@as_is/figures.json").write_text('{"overall": {}}')
+    compare(["s"])
+    assert not [row for row in table("table") if "@" in row["name"]]
+    out = capsys.readouterr().out
+    assert (
+        "compare: left out, scored on other shards or by other parameters, so score again: half@as_is, other@as_is"
+        in out
+    )
+    assert Path("data/scores/other@as_is/samples.csv").is_file() and not Path("data/old").exists()

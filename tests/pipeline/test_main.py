@@ -35,7 +35,9 @@ def test_every_stage_and_command_has_a_line_that_fits(tmp_path: Path) -> None:
         "imagine",
         "inspect",
         "predict",
+        "score",
         "show",
+        "web",
     ]
     assert sorted(names) == sorted(path.stem for path in (ROOT / "pipeline").glob("[!_]*.py"))
     assert "  catalog     every model found, checked, hashed and given a split" in lines

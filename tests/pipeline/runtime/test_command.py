@@ -18,6 +18,7 @@ NEEDED: dict[str, tuple[str, ...]] = dict.fromkeys(("render", "voxelize", "pack"
 NEEDED |= dict.fromkeys(("train", "metrics"), ("r3d",))
 NEEDED |= {
     "predict": ("photo.png", "--out", "mesh.glb"),
+    "score": ("predictions",),
     "imagine": ("--out", "shapes"),
     "export": ("r3d", "--out", "r3d.safetensors"),
     "inspect": ("shard.h5",),

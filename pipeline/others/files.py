@@ -1,0 +1,92 @@
+"""A file of a shape -> a prediction, in the file's own coordinates.
+
+    .obj .off .ply .stl .glb .gltf  a mesh; points where there are no faces
+    .xyz .pts                       points, the first three numbers of a line
+    .npy .npz                       points (P, 3), or a grid (R, R, R) of probabilities or bool, indexed [x, y, z]; of
+                                    several arrays `probability`, `occupancy` or `points`, as `predict` writes them
+    .binvox                         a grid
+
+A grid fills the unit cube, whatever its header says of place and size.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.geometry import meshes
+from pipeline.geometry.meshes import MeshError
+from pipeline.scoring.predictions import Prediction
+from pipeline.sources import binvox
+
+TEXTS, ARRAYS, GRID = (".xyz", ".pts"), (".npy", ".npz"), ".binvox"
+MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
+ENDINGS = (*MESHES, *TEXTS, *ARRAYS, GRID)
+ARRAY_NAMES = ("probability", "occupancy", "points")
+
+
+def read(path: Path) -> Prediction:
+    """The shape in a file; ValueError where there is none, or one that is not finite."""
+    ending, data = path.suffix.lower(), path.read_bytes()
+    if ending == GRID:
+        return Prediction(field=binvox.read(data).occupancy.astype(np.float32))
+    if ending in ARRAYS:
+        return _of_array(_array(data))
+    if ending in TEXTS:
+        return _of_array(np.loadtxt(io.BytesIO(data), usecols=(0, 1, 2), ndmin=2))
+    try:
+        mesh = meshes.read(data, ending[1:])
+    except MeshError as error:
+        if error.reason in ("no_faces", "unreadable") and (points := _vertices(data, ending[1:])) is not None:
+            return _of_array(points)
+        raise
+    return Prediction(mesh=(mesh.vertices.astype(np.float32), mesh.faces))
+
+
+def kind(prediction: Prediction) -> str:
+    """What it is, in words, with the side of a grid."""
+    if prediction.field is not None:
+        return f"a grid of {len(prediction.field)}"
+    return "a mesh" if prediction.points is None else "points"
+
+
+def _of_array(values: np.ndarray) -> Prediction:
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise ValueError(f"expected finite numbers, got {values.dtype}")
+    if values.ndim == 2 and values.shape[1] == 3 and len(values):
+        return Prediction(points=values.astype(np.float32))
+    values = values.squeeze()  # a network's output often has axes of length 1 in front
+    if values.ndim != 3 or len(set(values.shape)) != 1 or values.min() < 0 or values.max() > 1:
+        found = f"{values.shape} from {values.min():g} to {values.max():g}" if values.size else f"{values.shape}"
+        raise ValueError(f"expected points (P, 3) or a grid (R, R, R) of probabilities, got {found}")
+    return Prediction(field=values.astype(np.float32))
+
+
+def _array(data: bytes) -> np.ndarray:
+    try:
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        names = [name for name in ARRAY_NAMES if name in found] or list(found)
+        if len(names) > 1 and names[0] not in ARRAY_NAMES:
+            raise ValueError(f"expected one array or {', '.join(ARRAY_NAMES)}, got {', '.join(names)}")
+        return found[names[0]]
+    except (EOFError, IndexError, zipfile.BadZipFile) as error:
+        raise ValueError(f"expected arrays of NumPy, got {type(error).__name__}: {error}") from error
+
+
+def _vertices(data: bytes, extension: str) -> np.ndarray | None:
+    """The points of a file that has no faces; None where there are none."""
+    if extension == "obj":
+        return meshes.read_obj(data)[0]
+    import trimesh
+
+    try:
+        found = trimesh.load_scene(io.BytesIO(data), file_type=extension, process=False).dump()
+    except Exception:  # which the caller has an error for
+        return None
+    points = [np.asarray(part.vertices) for part in found if isinstance(part, trimesh.PointCloud)]
+    return np.concatenate(points) if points else None
