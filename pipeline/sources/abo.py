@@ -1,7 +1,7 @@
-"""Amazon Berkeley Objects: `3dmodels/original/<letter>/<id>.glb`, +Y up and +Z front, as glTF has it.
+"""Amazon Berkeley Objects: `3dmodels/original/<letter>/<id>.glb`, with its folders or some of them above.
 
-A model's category is the `product_type` of a listing that names it (`listings/metadata/listings_*.json.gz`, a product a
-line), `abo` where none does.
++Y up and +Z front, as glTF has it. A model's category is the `product_type` of a listing that names it
+(`listings/metadata/listings_*.json.gz`, a product a line), `abo` where none does.
 
 Source: Collins et al., "ABO: Dataset and Benchmarks for Real-World 3D Object Understanding", CVPR 2022, arXiv
 2110.06199.
@@ -17,12 +17,13 @@ from pathlib import Path
 from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning, unpacked
 
-MESH = re.compile(r"/3dmodels/original/[^/]+/(?P<model_id>[^/.][^/]*)\.glb$")
+MESH = re.compile(r"/original/[0-9A-Z]/(?P<model_id>[0-9A-Z]{10})\.glb$")
 LISTINGS = re.compile(r"/listings_\w+\.json(\.gz)?$")
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    meshes = {location: match["model_id"] for location in locations if (match := MESH.search("/" + location))}
+    models = [location for location in locations if location.endswith(".glb")]
+    meshes = {location: match["model_id"] for location in models if (match := MESH.search("/" + location))}
     lists = [location for location in locations if LISTINGS.search("/" + location)] if meshes else []
     categories = {key: category for location in lists for key, category in _categories(root, location).items()}
     return [

@@ -15,14 +15,14 @@ from pathlib import Path
 from pipeline.sources import splits
 from pipeline.sources.layout import Found, Layout, ModelRef, slug, turning
 
-MESH = re.compile(r"/(?P<category>[^/]+)/(?P<split>train|test)/(?P<model_id>(?P=category)_\d+)\.(?i:off)$")
+MESH = re.compile(r"/(?P<split>train|test)/(?P<model_id>(?P<category>[a-z_]+)_\d{4})\.(?i:off)$")
 SOURCE = "modelnet folders"
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     found = []
     for location in locations:
-        if location[-4:].lower() == ".off" and (match := MESH.search("/" + location)):
+        if ("train/" in location or "test/" in location) and (match := MESH.search("/" + location)):
             ref = ModelRef(slug(match["category"]), match["model_id"], LAYOUT.name, location)
             split = "val" if match["split"] == "train" and splits.validates(ref.model_id) else match["split"]
             found.append(Found(ref, "", split, SOURCE))

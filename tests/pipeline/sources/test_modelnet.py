@@ -23,6 +23,14 @@ def test_the_folders_are_the_split_but_for_a_tenth_that_validates(tmp_path: Path
     assert {model.split_source for model in found} == {"modelnet folders"}
 
 
+def test_a_single_category(tmp_path: Path) -> None:
+    for name in ("train/range_hood_0001.off", "test/range_hood_0002.off"):
+        trees.write(tmp_path / name, b"x")
+    found = [(model.ref.layout, model.ref.synset, model.split) for model in find(tmp_path).models]
+    assert [own[:2] for own in found] == 2 * [("modelnet", "range_hood")] and found[1][2] == "test"
+
+
 def test_other_names_are_those_of_a_plain_folder(tmp_path: Path) -> None:
-    trees.write(tmp_path / "desk" / "train" / "table_0001.off", b"OFF")
-    assert [model.ref.layout for model in find(tmp_path).models] == ["folders"]
+    for name in ("desk/train/table.off", "desk/table_0001.off", "desk/train/table_0001.obj"):
+        trees.write(tmp_path / name, b"OFF")
+    assert {model.ref.layout for model in find(tmp_path).models} == {"folders"}

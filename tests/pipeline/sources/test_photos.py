@@ -178,6 +178,22 @@ def test_a_rectangle_on_a_clear_canvas_may_be_the_object(inner: tuple[int, int, 
     assert np.array_equal(found, pixels[..., 3] > 0) and how == "its alpha channel, which is a rectangle"
 
 
+@pytest.mark.parametrize("behind", ["gradient", "noise", "checkerboard", "green screen"])
+def test_a_chair_is_cut_out_whatever_is_behind(behind: str) -> None:
+    pixels, mask = seat()
+    ys, xs = np.indices(mask.shape)
+    noise = np.random.default_rng(0).normal(245, 6, (*mask.shape, 1)).clip(0, 255)
+    backgrounds = {
+        "gradient": (255 - 65 * ys / mask.shape[0])[..., None],
+        "noise": noise,
+        "checkerboard": np.where((ys // 8 + xs // 8) % 2, 255, 204)[..., None],
+        "green screen": np.array([0, 177, 64]),
+    }
+    pixels[..., :3] = np.where(mask[..., None], pixels[..., :3], backgrounds[behind])
+    found, how = photos.cut(pixels)
+    assert (found & mask).sum() / (found | mask).sum() > 0.95, how
+
+
 def test_a_shadow_is_warned_of() -> None:
     pixels, mask = seat()
     assert photos.cut(pixels) == (pytest.approx(mask), "its uniform background")

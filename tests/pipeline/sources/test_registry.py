@@ -31,6 +31,13 @@ def test_v2_in_zips_and_folders(tmp_path: Path, zipped: bool) -> None:
         assert ref.read(tmp_path) == MODELS[ref.synset, ref.model_id]
 
 
+def test_v2_in_a_zip_with_backslashes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / f"{CHAIR}.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(f"{CHAIR}\\a1\\models\\model_normalized.obj"), box(1, 2, 1))
+    (ref,) = refs_of(tmp_path)
+    assert (ref.synset, ref.model_id, ref.layout) == (CHAIR, "a1", "shapenet-v2") and ref.read(tmp_path) == box(1, 2, 1)
+
+
 def test_v2_in_capitals_and_a_synset_within_itself(tmp_path: Path) -> None:
     write_v2(tmp_path / "deep" / CHAIR, {(CHAIR, "a1"): box(1, 2, 1)}, zipped=False)
     path = tmp_path / "capitals" / CHAIR / "b2" / "models" / "MODEL_NORMALIZED.OBJ"

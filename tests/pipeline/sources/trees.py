@@ -131,6 +131,7 @@ def write_pix3d(root: Path, names: list[str], shapes: int = 2, size: tuple[int, 
 
 Z_UP = HALF[[0, 2, 1]]  # half sizes where +Z is up
 IDS = {  # what models are called where their names say more than that, of the n-th and its given name
+    "abo": "B{n:09}",
     "pix3d": "SHAPE_{shape}.{name}",
     "modelnet": "desk_{n:04}",
     "omniobject3d": "desk_{n:03}",
@@ -157,10 +158,11 @@ def write_gso(root: Path, names: list[str]) -> None:
 
 
 def write_abo(root: Path, names: list[str]) -> None:
-    products = [{"item_id": "1", "3dmodel_id": name, "product_type": [{"value": "DESK"}]} for name in names]
+    known = ids("abo", names)
+    products = [{"item_id": "1", "3dmodel_id": name, "product_type": [{"value": "DESK"}]} for name in known]
     lines = [json.dumps(product) for product in [{"item_id": "2"}, *products]]
     write(root / "listings" / "metadata" / "listings_0.json.gz", gzip.compress("\n".join(lines).encode()))
-    for name in names:
+    for name in known:
         write(root / "3dmodels" / "original" / name[-1] / f"{name}.glb", box_glb())
 
 
