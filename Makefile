@@ -2,7 +2,7 @@
 .DEFAULT_GOAL = help
 .ONESHELL:
 .SHELLFLAGS = -ec
-.PHONY: help setup demo web test quick check chromium bench bench-gpu weights lock clean
+.PHONY: help setup demo web test quick check chromium bench bench-gpu weights image lock clean
 
 export PYTHONUNBUFFERED = 1
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m
@@ -10,6 +10,7 @@ CODE = pipeline model tests benchmarks
 CHECKED = oneview.py $(CODE)
 ROOT = data/embedded
 SHARDS = data/shards
+DEVICE = cpu
 # A process a core; a file's tests stay together, since they may share what they prepare, and the order is conftest.py's.
 TESTS = $(IN_VENV) pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -78,6 +79,13 @@ weights: setup ## train the network that comes along anew, in a clone of what is
 	dvc repro metrics@recall
 	python -m pipeline.export recall --out data/recall.safetensors --licence MIT
 	cp data/recall.safetensors $(CURDIR)/data/weights
+
+image: ## build an image with Docker or Podman, oneview:cpu; DEVICE=cuda for GPUs
+	@tool=$$(command -v docker || command -v podman) || {
+		echo "Docker or Podman is needed, found neither." >&2
+		exit 1
+	}
+	$$tool build --build-arg DEVICE=$(DEVICE) --tag oneview:$(DEVICE) .
 
 lock: setup ## write requirements.lock again from setup.cfg; ARGS=--upgrade takes newer versions
 	@$(IN_VENV) uv pip compile setup.cfg --output-file requirements.lock --quiet --all-extras $(ARGS) \

@@ -83,6 +83,7 @@ def test_every_command_is_one_that_a_test_knows() -> None:
         "head",
         "xdg-open",
         "oneview",
+        "docker",
     }
     assert {command[0] for text in PAGES.values() for command in commands(text)} <= known
 
