@@ -119,6 +119,9 @@ def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
             raise ValueError(f"dataset.categories: expected every category once, got '{entry}' by two names")
     split = splits.find(root, dataset.split)
     chosen = [model for model in found if model.ref.synset in synsets.values()]
+    if dataset.split != "auto" or split.models:  # which go before what plain folders are called
+        plain = folders.LAYOUT.name
+        chosen = [replace(m, split="", split_source="") if m.ref.layout == plain else m for m in chosen]
     rows = [row(model, split) for model in chosen]
     absent = _check_all(root.resolve(), [model.ref for model in chosen], rows, color)
     varied = 0

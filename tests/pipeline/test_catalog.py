@@ -203,6 +203,22 @@ def test_what_was_recognised_is_told(tmp_path: Path, capfd: pytest.CaptureFixtur
         catalog.catalog(Dataset(str(root), "auto", ("sofa",), 0))
 
 
+def test_a_split_that_is_given_goes_before_the_names_of_plain_folders(tmp_path: Path) -> None:
+    for name in ("train/a.obj", "test/b.obj"):
+        path = tmp_path / "raw" / "chair" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(box(1, 2, 3))
+
+    def told(split: str) -> dict[str, tuple[str, str]]:
+        catalog.catalog(Dataset(str(tmp_path / "raw"), split, ("chair",), 0))
+        return {row["model_id"]: (row["split"], row["split_source"]) for row in rows(catalog.CATALOG, "chair")}
+
+    assert told("auto")["test.b"] == ("test", "folders train and test")
+    assert told("hash")["test.b"] == (splits.hashed("test.b"), "hash")
+    (tmp_path / "raw" / "all.csv").write_text("synsetId,modelId,split\nchair,train.a,test\nchair,test.b,train\n")
+    assert [split for split, _ in told("auto").values()] == ["train", "test"]
+
+
 def test_folders_of_one_model_each_are_doubted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("bowl/a/model.obj", "cup/b/model.obj", "jug/c/model.obj"):
         path = tmp_path / "raw" / name
