@@ -118,8 +118,13 @@ def cut(rgba: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
 
 
 def framing(opaque: np.ndarray) -> bool:
-    """Whether an alpha channel (H, W) bool cuts nothing out: a rectangle, but for round corners or specks."""
-    return bool(opaque[_box(opaque)].mean() >= FILLED)
+    """Whether an alpha channel (H, W) bool cuts nothing out: a rectangle, but for round corners or specks.
+
+    Its sides are straight, as those of a box that is cut out are not but from the very front.
+    """
+    inside = opaque[_box(opaque)]
+    sides = [line[len(line) // 4 : -(len(line) // 4) or None] for side in (inside, inside.T) for line in side[[0, -1]]]
+    return bool(inside.mean() >= FILLED and min(side.mean() for side in sides) >= FILLED)
 
 
 def _framed(rgba: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, str]:

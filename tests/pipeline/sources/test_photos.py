@@ -194,6 +194,18 @@ def test_a_chair_is_cut_out_whatever_is_behind(behind: str) -> None:
     assert (found & mask).sum() / (found | mask).sum() > 0.95, how
 
 
+def test_a_box_that_is_cut_out_is_no_frame() -> None:
+    """Seen at an angle, it fills 96 % of the picture that it takes, with a door of another colour in it."""
+    ys, xs = np.mgrid[:120, :160]
+    box = (ys >= 20 + xs // 30) & (ys < 100 - xs // 40) & (xs >= 30) & (xs < 130)
+    pixels = np.where(box[..., None], [140, 100, 60, 255], 0).astype(np.uint8)
+    pixels[40:80, 50:110, :3] = (90, 60, 40)
+    rows, columns = np.flatnonzero(box.any(1)), np.flatnonzero(box.any(0))
+    assert 0.95 < box.sum() / (np.ptp(rows) + 1) / (np.ptp(columns) + 1) < 0.98
+    found, how = photos.cut(pixels)
+    assert np.array_equal(found, box) and how == "its alpha channel"
+
+
 def test_a_shadow_is_warned_of() -> None:
     pixels, mask = seat()
     assert photos.cut(pixels) == (pytest.approx(mask), "its uniform background")
