@@ -1,4 +1,4 @@
-"""Stage render: grayscale views of every model of a category, and colour pictures of them, with PyTorch3D.
+"""Stage render: grayscale views of every model of a category, and colour pictures, with PyTorch3D.
 
     python -m pipeline.render 03001627
     python -m pipeline.render 03001627 --rank 3 --world-size 16

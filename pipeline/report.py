@@ -31,10 +31,12 @@ from PIL import Image
 from torch import Tensor
 
 from model import maps
+from pipeline.answers.looks import look
 from pipeline.metrics import VIEWS
 from pipeline.pages import shapes
 from pipeline.pages.charts import charts, compared
 from pipeline.pages.gallery import SKY_RAYS, Entry, Scene, webp
+from pipeline.pages.heat import Look, looked_into
 from pipeline.pages.page import Training, page
 from pipeline.pages.picks import Key, Pick, Sample, choose, headline, key_of, ranks, spread
 from pipeline.pages.pictures import (
@@ -54,7 +56,7 @@ from pipeline.pages.pictures import (
 from pipeline.pages.scores import Line, Results
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_folder, atomic_write
-from pipeline.runtime.machine import device
+from pipeline.runtime.machine import device, one_thread
 from pipeline.runtime.params import Dataset, load, selected_systems
 from pipeline.scoring.figures import read_figures
 from pipeline.scoring.predictions import Prediction, predict
@@ -74,6 +76,7 @@ MOMENTS = 5  # of the training that are shown, the first and the last validation
 FACES, FEWEST = 1500, 100  # of a shape in the page, where there is room, and where there is none
 ROOM = 14e6  # bytes that all shapes in the page may take, at A_FACE each
 A_FACE = 7.5
+LOOKED_INTO, COARSE = 3, 4  # test models whose answers are explained, and squares along the shorter side of a view
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def report(names: Sequence[str], params: Params, categories: Sequence[str]) -> N
         sweep = SCORES / system.name / "thresholds.csv"
         drawn = charts(curves[system.name], read_csv(sweep) if sweep.is_file() else [], views[system.name])
         shots = course(system.name, ShardDataset(SHARDS, categories, "val"))
-        trainings[system.name] = Training(drawn, webp(shots))
+        trainings[system.name] = Training(drawn, webp(shots), webp(hangs_on(system, tests(system, categories))))
         picture = sheet(system, samples, tests(system, categories), train, params.rows)
         with atomic_folder(REPORT / system.name, "contact_sheet.png", "training.png", "index.html") as temporary:
             picture.save(temporary / "contact_sheet.png", optimize=True)
@@ -169,6 +172,20 @@ def sheet(
         shape = surface_of(answered(system, batch), system.threshold)
         found.append(Row(photo(raw), solid(batch["occupancy"]), shape, answer, caption(pick, system, samples)))
     return contact_sheet(found)
+
+
+def hangs_on(system: System, test: ShardDataset) -> Image.Image:
+    """What its answers to LOOKED_INTO test models hang on, of the first one with what attention reads."""
+    picks = choose(list(system.samples.values()), LOOKED_INTO, system.shown[0])
+    found: list[Look] = []
+    for item, pick in zip(items_of(test, [pick.score for pick in picks], system.name), picks, strict=True):
+        images = batch_of(system, test, item)[1]["images"].to(device())
+        name = category(pick.score["synset"]).replace("_", " ")
+        score = f"{METRICS[system.shown[0]][0].replace('³', '^3')} {float(pick.score[system.shown[0]]):.3f}"
+        words = f"{name} {pick.score['model_id'][:12]}, view {pick.score['view']}, {score}"
+        with one_thread():
+            found.append(look(system.network, images, system.threshold, words, COARSE, reads=not found))
+    return looked_into(found)
 
 
 def gallery(

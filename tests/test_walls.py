@@ -37,14 +37,15 @@ WALLS = {
     "metrics": "model runtime scoring shards training",
     "baselines": "layers metrics runtime scoring shards",
     "compare": "runtime scoring sources",
-    "report": "metrics model pages runtime scoring shards sources training",
     "show": "catalog geometry pages runtime sources",
     "score": "metrics others runtime scoring shards",
+    "report": "answers metrics model pages runtime scoring shards sources training",
     "predict": "answers runtime sources",
     "imagine": "answers geometry pages runtime sources training",
     "export": "runtime scoring training travel",
     "inspect": "findings runtime",
     "web": "answers geometry runtime synthesize training",
+    "explain": "answers pages runtime sources",
     "__main__": "runtime",
 }
 ALLOWED = {name: set(others.split()) for name, others in WALLS.items()}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from model.layers.descriptors import SIZE, descriptor
-from pipeline.answers.network import Network, one_thread, see
-from pipeline.runtime.machine import device
+from pipeline.answers.network import Network, see
+from pipeline.runtime.machine import device, one_thread
 from pipeline.runtime.params import PARAMS_FILE, Dataset, load
 from pipeline.scoring.neighbours import nearest_rows
 from pipeline.scoring.predictions import Prediction

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from model import maps
 from pipeline.answers.shape import Shape, able, check, finished
-from pipeline.runtime.machine import device
+from pipeline.runtime.machine import device, one_thread
 from pipeline.runtime.params import PARAMS_FILE, selected_systems
 from pipeline.scoring.predictions import predict
 from pipeline.scoring.tables import tuned_threshold
@@ -89,17 +88,6 @@ class Network:
         seen = (images[0, :, 0].cpu().numpy() * 255).round().astype(np.uint8)
         how = tuple(photo.how for photo in photos)
         return finished(prediction, self.threshold, seen, how, size, faces, all_pieces)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """A photo is too little work to share: on busy cores threads wait for each other, up to 20 times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def load(checkpoint: str | Path | None = None, system: str | None = None, threshold: float | None = None) -> Network:

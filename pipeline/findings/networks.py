@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from model import maps
-from pipeline.answers.network import Network, one_thread, see
+from pipeline.answers.network import Network, see
 from pipeline.families.registry import FAMILIES
 from pipeline.findings import models
 from pipeline.findings.finding import Check, Finding
 from pipeline.geometry.meshes import Mesh, normalise
 from pipeline.pages.pictures import Surface, dots, strip
+from pipeline.runtime.machine import one_thread
 from pipeline.scoring.predictions import predict
 from pipeline.shards.layout import SHARDS, ShardDataset, split_sha256
 from pipeline.sources.photos import Photo

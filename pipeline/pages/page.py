@@ -32,6 +32,13 @@ SELECTION = (
     "view. Choose one to turn truth and answer together."
 )
 
+HANGS_ON = (
+    "What its answers to a few test models hang on: pixels that move the answer most where they change a little "
+    "(gradients), parts of the picture that change it most where they are painted over (occlusion), and the answer "
+    "without the framed one; where there is attention, what some positions read by it. The same of a photo is shown by "
+    "<code>oneview explain PHOTO --out FILE.png</code>."
+)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -40,10 +47,12 @@ class Training:
     Attributes:
         charts: an <svg> each.
         course: predictions in the course of the training, WebP.
+        looks: what its answers to some test models hang on, WebP.
     """
 
     charts: list[str]
     course: bytes
+    looks: bytes
 
 
 def page(
@@ -106,6 +115,15 @@ def training(results: Results, compared: Sequence[str], trainings: dict[str, Tra
         yield (
             f'<div class="panel" tabindex="0" role="region" aria-label="training of {name}">'
             f'<img alt="{what}" src="data:image/webp;base64,{picture}"></div>'
+        )
+        yield f"<p>{HANGS_ON}</p>"
+        picture = base64.b64encode(found.looks).decode()
+        what = (
+            "what it saw, pixels and parts that matter, the answer, and the answer without the part that matters most"
+        )
+        yield (
+            f'<div class="panel" tabindex="0" role="region" aria-label="what answers of {name} hang on">'
+            f'<img class="looks" alt="{what}" src="data:image/webp;base64,{picture}" loading="lazy"></div>'
         )
         commands = ", ".join(f"<code>dvc repro {stage}@{name}</code>" for stage in ("train", "metrics"))
         yield f'<p class="made">Made by {commands}, from <code>data/curves/{name}.csv</code> and others.</p>'

@@ -5,8 +5,10 @@ They come from the environment, not from params.yaml, so that no stage reruns be
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 
 
 def workers() -> int:
@@ -73,3 +75,16 @@ def devices(kind: str) -> int:
     if asked > found:
         raise ValueError(f"ONEVIEW_DEVICES: expected at most the {found} CUDA devices that are seen, got {asked}")
     return asked or found
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A photo is too little work to share: on busy cores threads wait for each other, up to 20 times as long."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

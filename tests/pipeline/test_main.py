@@ -30,15 +30,8 @@ def test_every_stage_and_command_has_a_line_that_fits(tmp_path: Path) -> None:
     assert result.returncode == 0 and not result.stderr
     lines = result.stdout.splitlines()
     names = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert names[: len(ROAD)] == list(ROAD) and names[len(ROAD) :] == [
-        "export",
-        "imagine",
-        "inspect",
-        "predict",
-        "score",
-        "show",
-        "web",
-    ]
+    assert names[: len(ROAD)] == list(ROAD)
+    assert names[len(ROAD) :] == ["explain", "export", "imagine", "inspect", "predict", "score", "show", "web"]
     assert sorted(names) == sorted(path.stem for path in (ROOT / "pipeline").glob("[!_]*.py"))
     assert "  catalog     every model found, checked, hashed and given a split" in lines
     assert max(map(len, lines)) <= 100

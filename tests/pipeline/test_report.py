@@ -24,7 +24,7 @@ from pipeline.compare import compare
 from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.metrics import Evaluation
 from pipeline.metrics import Params as MetricsParams
-from pipeline.pages import pictures
+from pipeline.pages import heat, pictures
 from pipeline.pages.scores import GROUPS
 from pipeline.report import Params, looked_up, read_samples, report
 from pipeline.scoring import scorer
@@ -156,6 +156,8 @@ def test_the_report_is_a_sheet_and_a_page(project: Path) -> None:
     for picture in re.findall(r'base64,([^"]+)" alt="(?:true|answer)', text):
         cell = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
         assert (np.concatenate([cell[0], cell[-1], cell[:, 0], cell[:, -1]]) > 240).all() and (cell < 200).any()
+    (looks,) = re.findall(r'class="looks" alt="[^"]+" src="data:image/webp;base64,([^"]+)"', text)
+    assert Image.open(io.BytesIO(base64.b64decode(looks))).width == len(heat.TITLES) * (pictures.CELL[0] + pictures.GAP)
     assert "Protocol of 3D-R2N2" not in page.words  # it needs a multiple of 32
 
 

@@ -23,6 +23,7 @@ NEEDED |= {
     "export": ("r3d", "--out", "r3d.safetensors"),
     "inspect": ("shard.h5",),
     "show": ("axes.png",),
+    "explain": ("photo.png", "--out", "explained.png"),
 }
 
 
