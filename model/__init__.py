@@ -5,7 +5,8 @@ A system is a module `model/<name>.py` with two classes:
 `Config`
     Frozen dataclass; an entry of `systems:` in params.yaml fills it. It has `image_size: tuple[int, int]` (H, W) and
     `resolution: int` (R), the sizes of what the network takes and gives. Optional are `views: int` (V), the most views
-    of a shape that it is trained on at a time, and `depth: bool`, whether it takes the views' depth maps as well.
+    of a shape that it is trained on at a time, `color: bool`, whether it takes the views in colour, and `depth: bool`,
+    whether it takes their depth maps as well.
 
 `Model(config)`
     A torch module with
@@ -20,11 +21,11 @@ A system is a module `model/<name>.py` with two classes:
         a part is zero throughout, it rests: weights and optimizer stay as they are.
     `losses(batch, part) -> dict[str, Tensor]`
         Weighted scalar losses of one part; their sum is minimised over that part's parameters. `batch` has `images`
-        (B, V, C, H, W) float32 in [0, 1], C = 2 with depth and otherwise 1; of the targets `occupancy` (B, R, R, R)
-        float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; `model` (B,) int64, which of the split's
-        models a sample shows; `origin` (B,) int64, the one of which that is a variant, itself where it is none; and
-        `progress`, the share of the training done, in [0, 1]. It is one dict for all parts
-        of a step: what a part leaves in it, later ones find. `train.precision` may have the images, and with them what
+        (B, V, C, H, W) float32 in [0, 1], C = 1, or 3 in colour, and one more with depth, last; of the targets
+        `occupancy` (B, R, R, R) float32 in {0, 1} and `points` (B, P, 3) float32 in the unit cube; `model` (B,) int64,
+        which of the split's models a sample shows; `origin` (B,) int64, the one of which that is a variant, itself
+        where it is none; and `progress`, the share of the training done, in [0, 1]. It is one dict for all parts of a
+        step: what a part leaves in it, later ones find. `train.precision` may have the images, and with them what
         layers give, in half or double precision; the targets are then in float32 or better, and so should losses be
         (`full` in `layers/blocks.py`).
     `accuracy: Tensor`, optional
@@ -71,8 +72,18 @@ def system(name: str) -> ModuleType:
 
 
 def maps(config: Any) -> tuple[str, ...]:
-    """What a network takes besides the views, by its name in the shards."""
-    return ("depth",) if getattr(config, "depth", False) else ()
+    """What a network takes besides the grayscale views, or in their place, by its name in the shards."""
+    return tuple(name for name in ("color", "depth") if getattr(config, name, False))
+
+
+def channels(config: Any) -> int:
+    """C of the images that a network takes."""
+    return (3 if getattr(config, "color", False) else 1) + getattr(config, "depth", False)
+
+
+def unseen(config: Any) -> tuple[str, ...]:
+    """What of `maps` no photo shows."""
+    return tuple(name for name in maps(config) if name != "color")
 
 
 def create(name: str, config: Any) -> nn.Module:

@@ -6,8 +6,8 @@ Tejero Cervera (the study). Eight configurations: `layers` simple or residual, `
 `Config()` has the paper's sizes. What differs:
 
 Input and training
- 1. Images are grayscale on black, of any size; the paper's are RGB, 127x127, less the mean image, on random
-    backgrounds, cropped and mirrored at random.
+ 1. Images are grayscale on black, or RGB with `color`, of any size; the paper's are RGB, 127x127, less the mean image,
+    on random backgrounds, cropped and mirrored at random.
  2. AdamW, with the trainer's rate and decay; the paper has Adam and L2 decay. The study prints a learning rate of
     10^-10, at which nothing is learned.
  3. The loss is the mean over the voxels, as in the authors' code; the papers have the sum, the study's without a minus.
@@ -62,6 +62,7 @@ class Config:
         kernel: side of the recurrence's convolution, odd: how far the cells of the grid see each other in a step.
         head: `softmax` over two channels, or `logit`, a single one.
         image_size: (H, W) of the input.
+        color: whether images have red, green and blue, as the paper's.
         resolution: R of the output, a multiple of `grid` by a power of two.
         views: the most that the network is trained on; V of a batch.
         encoder_channels: output channels of each layer of the encoder; each halves the image.
@@ -80,6 +81,7 @@ class Config:
     kernel: int = 3
     head: str = "softmax"
     image_size: tuple[int, int] = (127, 127)
+    color: bool = False
     resolution: int = 32
     views: int = 20
     encoder_channels: tuple[int, ...] = (96, 128, 256, 256, 256, 256)
@@ -96,7 +98,7 @@ class Config:
         for name, value in vars(self).items():
             if isinstance(value, tuple):
                 _check(name, value, "one or more positive numbers", bool(value) and min(value) > 0)
-            elif isinstance(value, int):
+            elif isinstance(value, int) and not isinstance(value, bool):
                 _check(name, value, "a positive number", value > 0)
         for name in ("dice_weight", "surface_weight"):
             _check(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
@@ -132,9 +134,9 @@ class Pair(nn.Module):
 
 
 def encoder(config: Config) -> nn.Sequential:
-    """Images (N, 1, H, W) -> features (N, features)."""
+    """Images (N, C, H, W) -> features (N, features)."""
     blocks: list[nn.Module] = []
-    for number, (before, after) in enumerate(pairwise((1, *config.encoder_channels))):
+    for number, (before, after) in enumerate(pairwise((3 if config.color else 1, *config.encoder_channels))):
         kernel = 3 if number else 7
         first = nn.Conv2d(before, after, kernel, padding=kernel // 2)
         # Max pooling over a border of minus infinity halves, rounds up where it can, and never ends in nothing.
@@ -276,7 +278,7 @@ class Model(nn.Module):
         return occupancy_losses(logits, batch["occupancy"], self.config.dice_weight, self.config.surface_weight)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) after the views of `images` (B, V, 1, H, W) in their order; deterministic."""
+        """Occupancy logits (B, R, R, R) after the views of `images` (B, V, C, H, W) in their order; deterministic."""
         channels = self.decoder(self.recurrence(self.encode(images)))
         return channels[:, 1] - channels[:, 0] if self.config.head == "softmax" else channels[:, 0]
 
@@ -285,7 +287,7 @@ class Model(nn.Module):
         return self.encode(images).mean(dim=1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, V, features) of `images` (B, V, 1, H, W), each on its own."""
+        """(B, V, features) of `images` (B, V, C, H, W), each on its own."""
         return self.encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 

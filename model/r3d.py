@@ -33,7 +33,8 @@ Choices that the paper leaves open
 Wider
 14. Image size, grid size, channels, pools, heads and widths are configuration.
 15. What the report names as future work: several views of an object (`views`, `fusion`; its single view is the case
-    V = 1), depth beside the picture (`depth`), other attention (`attention`, `heads`; `none` is the ablation).
+    V = 1), depth beside the picture (`depth`), other attention (`attention`, `heads`; `none` is the ablation). And
+    pictures in colour (`color`).
 16. The listing's unused `cache`, 3-axis input and assertion are gone; `Config` refuses what does not fit.
 
 The text has upsampling layers in the generator, max pooling in the discriminator and an activation after
@@ -69,7 +70,8 @@ class Config:
         views: the most photos of one object that it is trained on at a time; it answers any number.
         fusion: of the features of the views, before mu and log-variance: their `mean`, or their `max` (Su et al. 2015,
             arXiv:1505.00880).
-        depth: `images` are (B, V, 2, H, W) then, the second channel the depth scaled to [0, 1], 0 the background.
+        color: `images` have red, green and blue then, not gray.
+        depth: `images` have a channel more then, the last, the depth scaled to [0, 1], 0 the background.
         encoder_channels, encoder_pools: output channels and max-pool factor of each block of the encoder.
         attention: after each block but the last; `full`, every position sees every one; `causal`, itself and those
             before it in row-major order, the listing's mask; `none` at all.
@@ -94,6 +96,7 @@ class Config:
     resolution: int = 64
     views: int = 1
     fusion: str = "mean"
+    color: bool = False
     depth: bool = False
     encoder_channels: tuple[int, ...] = (32, 64, 128)
     encoder_pools: tuple[int, ...] = (2, 4, 4)
@@ -180,7 +183,7 @@ class Encoder(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.fusion = config.fusion
-        sizes = (2 if config.depth else 1, *config.encoder_channels)
+        sizes = ((3 if config.color else 1) + config.depth, *config.encoder_channels)
         blocks: list[nn.Module] = []
         for (before, after), pool in zip(pairwise(sizes), config.encoder_pools, strict=True):
             if blocks and config.attention != "none":

@@ -129,12 +129,12 @@ class Model(EncoderModel):
         return losses
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W); deterministic in eval mode."""
+        """Occupancy logits (B, R, R, R) of `images` (B, V, C, H, W); deterministic in eval mode."""
         features = self.encoded(images)
         return self.decode(features, self.look_up(self.keys_of(images, features)))
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, D), what `images` (B, V, 1, H, W) are looked up by."""
+        """(B, D), what `images` (B, V, C, H, W) are looked up by."""
         return self.keys_of(images, self.encoded(images))
 
     def encoded(self, images: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class Model(EncoderModel):
             return (descriptor(images).float() - self.centre.float()) @ self.axes.float()
 
     def keys_of(self, images: Tensor, features: Tensor) -> Tensor:
-        """(B, D) of `images` (B, V, 1, H, W) and the encoder's features of them.
+        """(B, D) of `images` (B, V, C, H, W) and the encoder's features of them.
 
         Raises:
             ValueError: nothing is remembered.

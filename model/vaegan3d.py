@@ -18,7 +18,7 @@ Choices that the paper leaves open
     size of what is left, 8 x 8 of 256 x 256 pixels. No convolution before a batch normalisation has a bias.
 
 Different
- 4. Photos are grayscale. Of several views of an object, mu and log-variance are averaged.
+ 4. Photos are grayscale, or RGB with `color`. Of several views of an object, mu and log-variance are averaged.
  5. The paper updates encoder and generator one after the other, this system both at once, by the same gradients:
     L_3D-GAN does not reach the encoder, nor the divergence the generator. AdamW instead of Adam.
  6. Grids from photos and from N(0, I) go through the generator in one batch, so that its batch normalisation
@@ -51,6 +51,7 @@ class Config:
 
     Args:
         image_size: (H, W) of the input.
+        color: whether photos have red, green and blue, as the paper's.
         resolution: R of the grid, 4 * 2^n, n the number of `channels`.
         encoder_channels, encoder_kernels, encoder_strides: of each convolution of the encoder but the last.
         latent: width of mu, log-variance and z.
@@ -67,6 +68,7 @@ class Config:
     """
 
     image_size: tuple[int, int] = (256, 256)
+    color: bool = False
     resolution: int = 64
     encoder_channels: tuple[int, ...] = (64, 128, 256, 512)
     encoder_kernels: tuple[int, ...] = (11, 5, 5, 5)
@@ -103,9 +105,9 @@ class Config:
 
 
 def encoder(config: Config) -> nn.Sequential:
-    """Images (N, 1, H, W) -> mu and log-variance side by side, (N, 2 latent)."""
+    """Images (N, C, H, W) -> mu and log-variance side by side, (N, 2 latent)."""
     layers: list[nn.Module] = []
-    channels, (height, width) = (1, *config.encoder_channels), config.image_size
+    channels, (height, width) = (3 if config.color else 1, *config.encoder_channels), config.image_size
     for (before, after), kernel, stride in zip(
         pairwise(channels), config.encoder_kernels, config.encoder_strides, strict=True
     ):
@@ -152,7 +154,7 @@ class Model(nn.Module):
         }
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log-variance (B, latent) of `images` (B, V, 1, H, W), averaged over the views."""
+        """mu and log-variance (B, latent) of `images` (B, V, C, H, W), averaged over the views."""
         both = self.encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=1)
         mu, logvar = both.chunk(2, dim=1)
         return mu, logvar
@@ -169,11 +171,11 @@ class Model(nn.Module):
         return self._discriminator(batch) if playing else {}
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W); deterministic in eval mode."""
+        """Occupancy logits (B, R, R, R) of `images` (B, V, C, H, W); deterministic in eval mode."""
         return self.decode(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """mu (B, latent) of `images` (B, V, 1, H, W)."""
+        """mu (B, latent) of `images` (B, V, C, H, W)."""
         return self.encode(images)[0]
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

@@ -93,7 +93,7 @@ class Model(EncoderModel):
         return torch.cat([near.clamp(-0.5, 0.5), anywhere], dim=1)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) at the cells' centres of `images` (B, V, 1, H, W)."""
+        """Occupancy logits (B, R, R, R) at the cells' centres of `images` (B, V, C, H, W)."""
         features, side = self.features(images), self.config.resolution
         centres = (torch.arange(side, device=images.device) + 0.5) / side - 0.5
         parts = torch.cartesian_prod(centres, centres, centres).split(max(1, CHUNK // len(features)))

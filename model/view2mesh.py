@@ -88,7 +88,7 @@ class Model(EncoderModel):
         return {name: self.weights[name] * loss for name, loss in losses.items()}
 
     def predict(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Vertices (N, 3) in the unit cube and faces (M, 3) int64 for each of B objects of `images` (B, V, 1, H, W)."""
+        """Vertices (N, 3) in the unit cube and faces (M, 3) int64 for each of B objects of `images` (B, V, C, H, W)."""
         return [(vertices, self.faces) for vertices in self._vertices(images).clamp(-0.5, 0.5)]
 
     def _vertices(self, images: Tensor) -> Tensor:

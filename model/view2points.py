@@ -52,7 +52,7 @@ class Model(EncoderModel):
         return {"chamfer": chamfer_squared(self._cloud(batch["images"]), some(batch["points"], self.points))}
 
     def predict(self, images: Tensor) -> Tensor:
-        """Points (B, P, 3) in the unit cube of `images` (B, V, 1, H, W)."""
+        """Points (B, P, 3) in the unit cube of `images` (B, V, C, H, W)."""
         return self._cloud(images).clamp(-0.5, 0.5)
 
     def _cloud(self, images: Tensor) -> Tensor:

@@ -67,5 +67,5 @@ class Model(EncoderModel):
         return occupancy_losses(logits, batch["occupancy"], self.config.dice_weight, self.config.surface_weight)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Occupancy logits (B, R, R, R) of `images` (B, V, 1, H, W)."""
+        """Occupancy logits (B, R, R, R) of `images` (B, V, C, H, W)."""
         return self.decoder(self.features(images)).squeeze(1)

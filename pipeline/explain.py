@@ -64,7 +64,7 @@ def main(
     read = [read_photo(photo, cut_out, mask) for photo in photos]
 
     from pipeline.answers.looks import look
-    from pipeline.answers.network import load, see
+    from pipeline.answers.network import load
     from pipeline.pages.heat import looked_into
     from pipeline.runtime.machine import one_thread
 
@@ -72,7 +72,7 @@ def main(
     with progress("photos", len(read), "photo", shown=len(read) > 1) as bar, one_thread():
         for path, photo, name in zip(photos, read, names, strict=True):
             words = f"{path.name}, cut out by {photo.how}, answered by {network.name}"
-            found = look(network.model, see([photo], network.config.image_size), network.threshold, words)
+            found = look(network.model, network.see([photo]), network.threshold, words)
             with atomic_write(name) as temporary:
                 looked_into([found]).save(temporary, "PNG")
             bar.write(f"{name}: {found.words}")

@@ -25,6 +25,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 from pathlib import Path
 
+from model import channels
 from pipeline.runtime.files import atomic_write
 from pipeline.scoring.tables import tuned_threshold
 from pipeline.training import checkpoints, weights
@@ -47,7 +48,8 @@ def main(system: str, out: Path, licence: str | None = None) -> None:
         height, width = config.image_size
         names, count = graph.NAMES[network.output], "N" if graph.many(network) else "1"
         outputs = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
-        use = PYTHON.format(name=out.name, outputs=outputs, count=count, height=height, width=width)
+        sizes = {"count": count, "channels": channels(config), "height": height, "width": width}
+        use = PYTHON.format(name=out.name, outputs=outputs, **sizes)
         told = f"the same as PyTorch's to {apart:.1g}"
     else:
         state = checkpoints.read(path)["state"]

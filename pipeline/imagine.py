@@ -60,7 +60,9 @@ def shapes(model: Any, config: Any, between: Sequence[Path] | None, count: int, 
     if between is None:
         return model.sample(count, generator)
     if between:
-        first, second = (model.features(see([read_photo(photo)], config.image_size))[0] for photo in between)
+        color = getattr(config, "color", False)
+        ends = [see([read_photo(photo)], config.image_size, color) for photo in between]
+        first, second = (model.features(images)[0] for images in ends)
     else:
         first, second = torch.randn(2, config.latent, generator=generator).to(device())
     return model.interpolate(first, second, count)

@@ -52,13 +52,15 @@ def _silhouette(half: np.ndarray, axis: int) -> np.ndarray:
     return (np.abs(ys) <= half[up] * 48) & (np.abs(xs) <= half[across] * 48)
 
 
-def write_boxes(root: Path, resolution: int = 16, counts: dict[str, int] = SPLITS, seed: int = 0) -> Path:
+def write_boxes(
+    root: Path, resolution: int = 16, counts: dict[str, int] = SPLITS, seed: int = 0, maps: bool = False
+) -> Path:
     """Shards of boxes for SYNSETS under `root`: flat ones in the first category, tall ones in the second."""
     rng = np.random.default_rng(seed)
     for synset, (flat, tall) in zip(SYNSETS, ((0.1, 0.4), (0.4, 0.12)), strict=True):
         for split, count in counts.items():
             halves = np.array([flat + 0.05, tall, flat + 0.05]) * rng.uniform(0.7, 1.1, (count, 3))
-            samples = [box_sample(f"{split}{synset[:3]}{i:04}", h, resolution) for i, h in enumerate(halves)]
+            samples = [box_sample(f"{split}{synset[:3]}{i:04}", h, resolution, maps=maps) for i, h in enumerate(halves)]
             path = root / synset / f"{split}-000.h5"
             layout.write(path, iter(samples), count, synset, split, f"{synset}{split}{seed}{resolution}")
     return root

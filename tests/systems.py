@@ -64,7 +64,7 @@ def batch(config: Any, size: int, seed: int = 0) -> dict[str, Any]:
     def drawn(*shape: int) -> Tensor:
         return torch.from_numpy(rng.random((size, *shape), np.float32))
 
-    images = drawn(getattr(config, "views", 1), 1, *config.image_size)
+    images = drawn(getattr(config, "views", 1), model.channels(config), *config.image_size)
     occupancy = (drawn(*3 * [config.resolution]) < 0.2).float()
     known = {"model": torch.arange(size), "origin": torch.arange(size), "progress": 0.9}
     return {"images": images, "occupancy": occupancy, "points": drawn(100, 3) - 0.5} | known

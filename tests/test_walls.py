@@ -42,7 +42,7 @@ WALLS = {
     "report": "answers metrics model pages runtime scoring shards sources training",
     "predict": "answers runtime sources",
     "imagine": "answers geometry pages runtime sources training",
-    "export": "runtime scoring training travel",
+    "export": "model runtime scoring training travel",
     "inspect": "findings runtime",
     "web": "answers geometry runtime synthesize training",
     "explain": "answers pages runtime sources",

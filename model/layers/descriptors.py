@@ -23,7 +23,8 @@ def descriptor(images: Tensor) -> Tensor:
     """Histograms of oriented gradients of pictures, the mean over the views of a sample.
 
     Args:
-        images: (B, V, C, H, W) float in [0, 1] as `pipeline.views.prepare` gives them; the first channel is described.
+        images: (B, V, C, H, W) float in [0, 1] as `pipeline.views.prepare` gives them; the gray channel is described,
+            or of red, green and blue their luma.
 
     Returns:
         (B, 1260) float32, from 36 values for each of 5x7 blocks: 4 cells of each of 9 orientations.
@@ -33,10 +34,17 @@ def descriptor(images: Tensor) -> Tensor:
     """
     if images.ndim != 5:
         raise ValueError(f"images: expected (B, V, C, H, W), got {tuple(images.shape)}")
-    gray = F.interpolate(images[:, :, 0].float(), SIZE, mode="bilinear", antialias=True)
+    gray = F.interpolate(luma(images.float()), SIZE, mode="bilinear", antialias=True)
     blocks = F.unfold(histograms(gray.flatten(0, 1)), BLOCK)
     blocks = _normalised(_normalised(blocks).clamp(max=CLIP))
     return blocks.flatten(1).unflatten(0, images.shape[:2]).mean(1)
+
+
+def luma(images: Tensor) -> Tensor:
+    """(B, V, H, W): the gray of images (B, V, C, H, W), by ITU-R 601 where they begin with red, green and blue."""
+    if images.shape[2] < 3:
+        return images[:, :, 0]
+    return 0.299 * images[:, :, 0] + 0.587 * images[:, :, 1] + 0.114 * images[:, :, 2]
 
 
 def histograms(gray: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The image encoder is a residual network: "Deep Residual Learning for Image Recognition", Kaiming He, Xiangyu Zhang,
 Shaoqing Ren, Jian Sun, 2015, arXiv:1512.03385. The defaults are the 18-layer one without its classifier. Differences:
- 1. One gray channel comes in.
+ 1. One gray channel comes in, unless `color` says three.
  2. The number of stages, their channels and their blocks are configuration.
  3. Several views of an object are encoded one by one and their features averaged.
 """
@@ -27,6 +27,7 @@ class EncoderConfig:
         image_size: (H, W) of the input.
         resolution: R of the grid that is compared with.
         views: V, the most views of an object that are encoded together.
+        color: `images` are (B, V, 3, H, W) then, red, green and blue.
         encoder_channels: of each stage; the last is the width of the features. Every stage but the first halves the
             image, which the layers before them have already made 4 times smaller.
         encoder_blocks: residual blocks of two convolutions in each stage.
@@ -38,6 +39,7 @@ class EncoderConfig:
     image_size: tuple[int, int] = (192, 256)
     resolution: int = 32
     views: int = 1
+    color: bool = False
     encoder_channels: tuple[int, ...] = (64, 128, 256, 512)
     encoder_blocks: int = 2
 
@@ -45,7 +47,7 @@ class EncoderConfig:
         for name, value in vars(self).items():
             if isinstance(value, tuple):
                 check(name, value, "one or more positive numbers", bool(value) and all(size > 0 for size in value))
-            elif isinstance(value, int):
+            elif isinstance(value, int) and not isinstance(value, bool):
                 check(name, value, "a positive number", value > 0)
         smallest = 2 ** (len(self.encoder_channels) + 1)
         fits = min(self.image_size) >= smallest
@@ -72,9 +74,9 @@ class ResidualBlock(nn.Module):
         return F.relu(self.shortcut(x) + self.residual(x))
 
 
-def residual_encoder(channels: tuple[int, ...], blocks: int) -> nn.Sequential:
-    """Images (N, 1, H, W) -> features (N, channels[-1])."""
-    stem = [nn.Conv2d(1, channels[0], 7, 2, 3, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()]
+def residual_encoder(channels: tuple[int, ...], blocks: int, given: int = 1) -> nn.Sequential:
+    """Images (N, given, H, W) -> features (N, channels[-1])."""
+    stem = [nn.Conv2d(given, channels[0], 7, 2, 3, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()]
     stages = [ResidualBlock(channels[0], channels[0], 1) for _ in range(blocks)]
     for before, after in pairwise(channels):
         stages += [ResidualBlock(before, after, 2), *(ResidualBlock(after, after, 1) for _ in range(blocks - 1))]
@@ -102,11 +104,11 @@ class EncoderModel(nn.Module):
         super().__init__()
         self.config = config
         self.width = config.encoder_channels[-1]
-        self.encoder = residual_encoder(config.encoder_channels, config.encoder_blocks)
+        self.encoder = residual_encoder(config.encoder_channels, config.encoder_blocks, 3 if config.color else 1)
 
     def parts(self) -> dict[str, dict[str, Any]]:
         return {"reconstruction": {"params": list(self.parameters())}}
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, D) of `images` (B, V, 1, H, W), D the last of `encoder_channels`; the mean over the views."""
+        """(B, D) of `images` (B, V, C, H, W), D the last of `encoder_channels`; the mean over the views."""
         return self.encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=1)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.layers.descriptors import luma
 from model.r3d import Attention
 from pipeline.scoring.predictions import Prediction, predict
 
@@ -41,7 +42,7 @@ class Attribution:
     """What the answer to one view hangs on.
 
     Attributes:
-        seen: (H, W) float32 in [0, 1], the view.
+        seen: (H, W) float32 in [0, 1], the view, in gray.
         pixels: (H, W) float32, how far the answer moves where a pixel changes.
         parts: (H, W) float32, the mean change by squares over a pixel: share of the full cells, or of the unit cube's
             side that points move.
@@ -72,7 +73,7 @@ def attribute(network: Any, images: Tensor, threshold: float = 0.5, finest: int 
         threshold: of the occupancy.
         finest: squares along the shorter side.
     """
-    seen = images[0, 0, 0].cpu().numpy()
+    seen = luma(images)[0, 0].cpu().numpy()
     pixels = saliency(network, images)
     found = windows(seen, finest)
     changes = occlusion(network, images, found, threshold)
@@ -98,7 +99,8 @@ def saliency(network: Any, images: Tensor, draws: int = DRAWS) -> np.ndarray:
         for _ in range(draws if answer.requires_grad else 0):  # one that no picture changes has none
             signs = torch.randint(0, 2, answer.shape, generator=generator).to(answer) * 2 - 1
             total += torch.autograd.grad((answer * signs).sum(), given, retain_graph=True)[0] ** 2
-    return (total[0, 0, 0] / draws).sqrt().cpu().numpy()
+    picture = 3 if images.shape[2] >= 3 else 1  # channels; depth is none of a pixel
+    return (total[0, 0, :picture].sum(dim=0) / draws).sqrt().cpu().numpy()
 
 
 def numbers(network: Any, images: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def remembered(network: Network, photos: Sequence[Photo]) -> Prediction | None:
     model = network.model
     if not hasattr(model, "look_up"):
         return None
-    images = see(photos, network.config.image_size)
+    images = network.see(photos)
     with one_thread():
         found = model.look_up(model.keys_of(images, model.encoded(images)))
     return Prediction(field=found[0, 0].cpu().numpy().astype(np.float32))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import maps
+from model import unseen
 from pipeline.answers.shape import Shape, able, check, finished
 from pipeline.runtime.machine import device, one_thread
 from pipeline.runtime.params import PARAMS_FILE, selected_systems
@@ -83,11 +83,15 @@ class Network:
     ) -> Shape:
         """`predict` of photos that are read, one or more; ValueError where the shape is empty."""
         with one_thread():
-            images = see(photos, self.config.image_size)
+            images = self.see(photos)
             prediction = predict(self.model, images)[0]
-        seen = (images[0, :, 0].cpu().numpy() * 255).round().astype(np.uint8)
+        seen = (images[0].movedim(1, -1).squeeze(-1).cpu().numpy() * 255).round().astype(np.uint8)
         how = tuple(photo.how for photo in photos)
         return finished(prediction, self.threshold, seen, how, size, faces, all_pieces)
+
+    def see(self, photos: Sequence[Photo]) -> Tensor:
+        """Photos of one object as the network gets them, (1, V, C, H, W) float32 on its device."""
+        return see(photos, self.config.image_size, getattr(self.config, "color", False))
 
 
 def load(checkpoint: str | Path | None = None, system: str | None = None, threshold: float | None = None) -> Network:
@@ -123,7 +127,7 @@ def trained(path: Path, threshold: float | None) -> Network:
         raise ValueError(f"--threshold: expected a number over 0 and up to 1, got {threshold}")
     model, config, info = load_checkpoint(path, device())
     name = info["system"]
-    if needed := maps(config):
+    if needed := unseen(config):
         raise ValueError(f"{path}: expected a system that takes a photo alone, got one with {needed[0]}")
     if threshold is not None and model.output != "occupancy":
         raise ValueError(f"--threshold: expected none for {name}, its output is {model.output}, not occupancy")
@@ -132,12 +136,16 @@ def trained(path: Path, threshold: float | None) -> Network:
     return Network(name, path, model, config, next(level for level in known if level is not None))
 
 
-def see(photos: Sequence[Photo], size: tuple[int, int]) -> Tensor:
-    """Photos of one object as a network gets them, (1, V, 1, H, W) float32 on its device.
+def see(photos: Sequence[Photo], size: tuple[int, int], color: bool = False) -> Tensor:
+    """Photos of one object as a network gets them, (1, V, C, H, W) float32 on its device.
 
     Args:
         photos: V of them, each of whatever size.
         size: (H, W).
+        color: whether in colour, C = 3, or in gray, C = 1.
     """
-    views = [prepare(torch.from_numpy(photo.gray.copy()), torch.from_numpy(photo.mask), size) for photo in photos]
+    views = [
+        prepare(torch.from_numpy((photo.color if color else photo.gray).copy()), torch.from_numpy(photo.mask), size)
+        for photo in photos
+    ]
     return torch.stack(views)[None].to(device())

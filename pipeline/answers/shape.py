@@ -37,7 +37,7 @@ class Shape:
         threshold: of the occupancy at the surface.
         factor, shift: from the unit cube to the vertices, `factor * point + shift`.
         share: of the volume of all pieces that were predicted; 1 where none is left out.
-        seen: (V, H, W) uint8, what the network saw of each photo.
+        seen: (V, H, W) uint8, or (V, H, W, 3) in colour, what the network saw of each photo.
         how: in words, by what each was cut out.
     """
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model import maps
-from pipeline.answers.network import Network, see
+from model import channels, unseen
+from pipeline.answers.network import Network
 from pipeline.families.registry import FAMILIES
 from pipeline.findings import models
 from pipeline.findings.finding import Check, Finding
@@ -57,12 +57,12 @@ def look(path: Path) -> Finding:
     checks.append(Check("config is valid, and the weights fit it"))
     if len(getattr(network, "grids", ())):
         facts["remembers"] = f"{len(network.grids):,} shapes, by {len(network.keys):,} views"
-    if needed := maps(config):
+    if needed := unseen(config):
         facts["takes"] = f"{', '.join(needed)} beside a photo"
         return Finding("trained system", facts, checks)
     threshold = float(info.get("threshold", 0.5))
     answering = Network(info["system"], path, network, config, threshold)
-    given = np.zeros((1, 1, 1, *config.image_size), np.float32)
+    given = np.zeros((1, 1, channels(config), *config.image_size), np.float32)
     surface = answers(answering, torch.from_numpy(given + 0.5))
     empty = "" if np.isfinite(surface[0]).all() else "it says numbers that are not finite"
     checks.append(Check("it answers a gray picture", empty))
@@ -119,8 +119,8 @@ def picture(network: Network) -> Image.Image:
     views = render_all([(mesh, np.array([CAMERA], np.float32)) for mesh in drawn], *VIEW)
     rows = []
     for mesh, (view, mask) in zip(drawn, views, strict=True):
-        photo = Photo(view[0], mask[0], "drawn")
-        said = answers(network, see([photo], network.config.image_size).cpu())
+        photo = Photo(view[0], mask[0], np.repeat(view[0][..., None], 3, axis=-1), "drawn")
+        said = answers(network, network.see([photo]).cpu())
         rows.append((models.photo(photo.gray, photo.mask), (mesh.vertices, mesh.faces), [said]))
     return strip(rows, [f"answer of {network.name}"])
 

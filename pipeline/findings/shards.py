@@ -28,7 +28,8 @@ FORM = {
     "affine": ("M44", np.float64),
     "notes": ("M5", np.float32),
 }
-MAPS = {"depth": ("MVHW", np.float16), "normals": ("MVHW3", np.int8)}  # which are there where asked for
+# Which are there where asked for.
+MAPS = {"depth": ("MVHW", np.float16), "normals": ("MVHW3", np.int8), "color": ("MVHW3", np.uint8)}
 ATTRIBUTES = ("synset", "split", "split_source", "resolution", "fingerprint")
 LONG = 100  # models, from where on it is shown how far it is
 DAMAGED = (KeyError, OSError, RuntimeError, ValueError)  # what h5py raises where a file is damaged, one kind or another

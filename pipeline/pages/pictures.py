@@ -122,7 +122,10 @@ def turned(vertices: np.ndarray) -> np.ndarray:
 
 
 def portrait(seen: np.ndarray, surface: Surface) -> Image.Image:
-    """What a network saw, (H, W) uint8, and a surface that is not empty, from the front and, turned by half, behind."""
+    """What a network saw, (H, W) or (H, W, 3) uint8, and a surface from the front and, turned by half, behind.
+
+    The surface is not empty.
+    """
     vertices, faces = surface
     behind = turned(vertices)
     rays = camera_rays(np.concatenate([vertices, behind]))

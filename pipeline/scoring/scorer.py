@@ -283,7 +283,8 @@ def batches(dataset: ShardDataset, items: Sequence[int], batch_size: int) -> Dat
 
 def images_of(raw: dict[str, Tensor], image_size: tuple[int, int], where: str) -> Tensor:
     """(B, V, C, H, W) float32 of a collated batch, on the device `where`."""
-    inputs: dict[str, Tensor] = {name: raw[name].to(where) for name in ("views", "masks", "depth") if name in raw}
+    given = ("views", "masks", "color", "depth")
+    inputs: dict[str, Tensor] = {name: raw[name].to(where) for name in given if name in raw}
     return make_batch(inputs, image_size, 1)["images"]
 
 

@@ -17,18 +17,18 @@ def make_batch(raw: dict[str, Tensor], image_size: tuple[int, int], resolution: 
     Args:
         raw: `views` (B, V, H, W) uint8, `masks` (B, V, H, ceil(W/8)) uint8 packed, and where asked for `occupancy`
             (B, ceil(S^3/8)) uint8 packed and `points` (B, P, 3).
-            Where `depth` (B, V, H, W) is given, it becomes a second channel of the images. `model` and `origin` (B,)
-            int64.
+            Where `color` (B, V, H, W, 3) is given, it takes the place of the views; where `depth` (B, V, H, W) is, it
+            becomes a channel more, the last. `model` and `origin` (B,) int64.
         image_size: (H', W') of the network's input.
         resolution: R of the network; the stored S must be a multiple, a cell is then full where any of its parts is.
 
     Returns:
-        `images` (B, V, 1 or 2, H', W') float32; `occupancy` (B, R, R, R) float32; `points`, `model` and `origin` as
+        `images` (B, V, C, H', W') float32; `occupancy` (B, R, R, R) float32; `points`, `model` and `origin` as
         given.
     """
     width = raw["views"].shape[-1]
     mask = unpack_bits(raw["masks"], width)
-    channels = [raw["views"]] + ([nearness(raw["depth"])] if "depth" in raw else [])
+    channels = [raw.get("color", raw["views"])] + ([nearness(raw["depth"])] if "depth" in raw else [])
     batch: dict[str, Any] = {"images": torch.cat([prepare(channel, mask, image_size) for channel in channels], dim=2)}
     if "occupancy" in raw:
         batch["occupancy"] = grids(raw["occupancy"], resolution).float()

@@ -1,9 +1,9 @@
 """The one preprocessing between a picture and a network, for shards and for users' photos alike.
 
-A view is a grayscale picture with a mask of the object. The network sees the object cropped to its mask, with a
-margin, centred, letterboxed to the network's image size on black: neither the distance of the camera nor the shape of
-the photo matters, and a photo goes through the very steps that the training views went through. Black, because a
-background of zeros adds nothing to a convolution's sums, and networks learn faster from it.
+A view is a picture, in gray or in colour, with a mask of the object. The network sees the object cropped to its mask,
+with a margin, centred, letterboxed to the network's image size on black: neither the distance of the camera nor the
+shape of the photo matters, and a photo goes through the very steps that the training views went through. Black, because
+a background of zeros adds nothing to a convolution's sums, and networks learn faster from it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ MARGIN = 1.1  # the crop is this much larger than the object's bounding box
 SUPERSAMPLE = 3  # samples per output pixel and axis, so that shrinking a view does not alias
 
 
-def prepare(gray: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
+def prepare(picture: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Network input from pictures and masks, batched, on whatever device they are.
 
     Args:
-        gray: (..., H, W) uint8 grayscale pictures.
+        picture: (..., H, W) uint8 grayscale pictures, or (..., H, W, 3) in colour.
         mask: (..., H, W) bool, True on the object. Where it is empty the whole picture is taken.
         size: (height, width) of the network's input.
 
     Returns:
-        (..., 1, height, width) float32 in [0, 1].
+        (..., C, height, width) float32 in [0, 1], C = 1 or 3.
     """
-    if gray.shape != mask.shape or gray.dtype != torch.uint8:
+    channels = picture.shape[mask.ndim :]
+    if picture.shape[: mask.ndim] != mask.shape or channels not in ((), (3,)) or picture.dtype != torch.uint8:
         raise ValueError(
-            f"views: expected uint8 pictures and masks of one shape, got {gray.dtype} {tuple(gray.shape)} "
+            f"views: expected uint8 pictures and masks of one shape, got {picture.dtype} {tuple(picture.shape)} "
             f"and {tuple(mask.shape)}"
         )
-    batch, (height, width) = gray.shape[:-2], gray.shape[-2:]
-    gray, mask = gray.reshape(-1, 1, height, width), mask.reshape(-1, height, width).bool()
+    batch, (height, width) = mask.shape[:-2], mask.shape[-2:]
+    picture, mask = picture.reshape(-1, height, width, *channels), mask.reshape(-1, height, width).bool()
+    picture = picture.movedim(-1, 1) if channels else picture[:, None]
     mask = mask | ~mask.any(dim=(1, 2), keepdim=True)
-    picture = gray.float() / 255 * mask[:, None]
+    picture = picture.float() / 255 * mask[:, None]
     top, bottom = _extent(mask.any(dim=2))
     left, right = _extent(mask.any(dim=1))
     # Source pixels between two output pixels: the crop has the output's shape and holds the whole box.
@@ -44,7 +46,7 @@ def prepare(gray: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     xs = _samples((left + right) / 2, scale, size[1]) / width * 2 - 1
     grid = torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)
     fine = F.grid_sample(picture, grid, mode="bilinear", align_corners=False)
-    return F.avg_pool2d(fine, SUPERSAMPLE).clamp(0, 1).reshape(*batch, 1, *size)
+    return F.avg_pool2d(fine, SUPERSAMPLE).clamp(0, 1).reshape(*batch, -1, *size)
 
 
 def _extent(hit: Tensor) -> tuple[Tensor, Tensor]:

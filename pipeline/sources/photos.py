@@ -33,11 +33,13 @@ class Photo:
     Attributes:
         gray: (H, W) uint8.
         mask: (H, W) bool, True on the object.
+        color: (H, W, 3) uint8.
         how: in words, by what the object was cut out.
     """
 
     gray: np.ndarray
     mask: np.ndarray
+    color: np.ndarray
     how: str
 
 
@@ -72,7 +74,7 @@ def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> P
             raise ValueError(f"expected an object with light and shade, got one that is all black, by {how}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {HELP}") from error
-    return Photo(*_reduced(gray, found), how + f", in the first of {count} frames" * (count > 1))
+    return Photo(*_reduced(gray, rgba[..., :3], found), how + f", in the first of {count} frames" * (count > 1))
 
 
 def _opened(path: Path, longest: int | None = None) -> tuple[np.ndarray, int]:
@@ -308,15 +310,22 @@ def _averaged(rgba: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(rgba).convert("RGBa").reduce(factor).convert("RGBA"))
 
 
-def _reduced(gray: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cropped to the mask, and averaged down to at most LONGEST pixels a side, background left out of the means."""
-    gray, mask = gray[_box(mask)], mask[_box(mask)]
+def _reduced(gray: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture, mask and picture in colour, cropped to the mask, and averaged down to at most LONGEST pixels a side.
+
+    The background is left out of the means.
+    """
+    gray, rgb, mask = (part[_box(mask)] for part in (gray, rgb, mask))
     factor = -(-max(gray.shape) // LONGEST)
-    if factor > 1:
-        share = np.asarray(Image.fromarray(mask.astype(np.float32)).reduce(factor))
-        light = np.asarray(Image.fromarray((gray * mask).astype(np.float32)).reduce(factor))
-        gray, mask = (light / np.maximum(share, 1e-6)).round().clip(0, 255).astype(np.uint8), share >= 0.5
-    return gray, mask
+    if factor == 1:
+        return gray, mask, rgb
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).reduce(factor))
+
+    def averaged(values: np.ndarray) -> np.ndarray:
+        light = np.asarray(Image.fromarray((values * mask).astype(np.float32)).reduce(factor))
+        return (light / np.maximum(share, 1e-6)).round().clip(0, 255).astype(np.uint8)
+
+    return averaged(gray), share >= 0.5, np.stack([averaged(rgb[..., channel]) for channel in range(3)], axis=-1)
 
 
 def _box(mask: np.ndarray) -> tuple[slice, slice]:

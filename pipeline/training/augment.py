@@ -27,7 +27,7 @@ class Augment:
         mirror: share of the samples whose views and shape are mirrored.
         scale: the object becomes up to so much larger or smaller, as 0.1 for factors from 0.9 to 1.1.
         shift: it moves by up to this share of the picture, along each axis.
-        brightness: gray values are multiplied by a factor, up to so much from 1.
+        brightness: gray values, and those of colours alike, are multiplied by a factor, up to so much from 1.
         contrast: and raised to a power of exp(u), u up to so far from 0.
         noise: largest standard deviation of Gaussian noise on the object.
         erase: share of the pictures in which a patch, of 2 to 20 % of the picture, is painted black.
@@ -51,8 +51,8 @@ def augmented(batch: dict[str, Any], how: Augment, *seed: int) -> dict[str, Any]
     """A batch as the contract in `model/__init__.py` has it, changed.
 
     Args:
-        batch: `images` (B, V, C, H, W), the gray picture first, 0 its background; and any of `occupancy` (B, R, R, R)
-            and `points` (B, P, 3).
+        batch: `images` (B, V, C, H, W), first the picture, gray or red, green and blue, 0 its background; and any of
+            `occupancy` (B, R, R, R) and `points` (B, P, 3).
         seed: of what is drawn, as the training's and the step's.
     """
     if how == Augment():
@@ -62,7 +62,8 @@ def augmented(batch: dict[str, Any], how: Augment, *seed: int) -> dict[str, Any]
     changed = mirrored(batch, flipped) if how.mirror else dict(batch)
     views = changed["images"].flatten(0, 1)
     views = _moved(views, how, rng)
-    views = torch.cat([_shaded(views[:, :1], how, rng), views[:, 1:]], dim=1)
+    picture = 3 if views.shape[1] >= 3 else 1
+    views = torch.cat([_shaded(views[:, :picture], how, rng), views[:, picture:]], dim=1)
     return changed | {"images": _erased(views, how, rng).unflatten(0, images.shape[:2])}
 
 
@@ -91,17 +92,17 @@ def _moved(views: Tensor, how: Augment, rng: np.random.Generator) -> Tensor:
     return F.grid_sample(views, grid, mode="bilinear", align_corners=False)
 
 
-def _shaded(gray: Tensor, how: Augment, rng: np.random.Generator) -> Tensor:
-    """(N, 1, H, W), brighter or darker, and with noise; the background stays 0."""
+def _shaded(picture: Tensor, how: Augment, rng: np.random.Generator) -> Tensor:
+    """(N, 1 or 3, H, W), brighter or darker, and with noise; the background stays 0."""
     least, most = (1 - how.brightness, -how.contrast, 0), (1 + how.brightness, how.contrast, how.noise)
-    drawn = torch.from_numpy(rng.uniform(least, most, (len(gray), 3))).to(gray.device, gray.dtype)
+    drawn = torch.from_numpy(rng.uniform(least, most, (len(picture), 3))).to(picture.device, picture.dtype)
     factor, power, deviation = drawn.T[..., None, None, None]
     seed = int(rng.integers(2**31))
-    shaded = factor * gray ** power.exp()
+    shaded = factor * picture ** power.exp()
     if how.noise:
-        generator = torch.Generator(gray.device).manual_seed(seed)
-        shown = gray > 0
-        shaded = shaded + deviation * shown * torch.randn(gray.shape, generator=generator, device=gray.device)
+        generator = torch.Generator(picture.device).manual_seed(seed)
+        shown = (picture > 0).any(dim=1, keepdim=True)
+        shaded = shaded + deviation * shown * torch.randn(picture.shape, generator=generator, device=picture.device)
     return shaded.clamp(0, 1)
 
 

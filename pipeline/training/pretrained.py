@@ -3,7 +3,7 @@
 The encoder sees one gray channel from 0 to 1; torchvision's sees three, from which a mean was taken and which were
 divided by a deviation. The first layer's weights are divided and summed instead, and the mean goes into the
 normalisation behind it, so that a gray picture gives what it gave there, but within three pixels of the border: what
-lies outside is black here, and gray there.
+lies outside is black here, and gray there. An encoder that takes colour has the three channels, divided alike.
 
 Source of names, mean and deviation: github.com/pytorch/vision, `torchvision/models/resnet.py` (ResNet18_Weights).
 """
@@ -40,7 +40,8 @@ def take_encoder(path: Path, network: nn.Module) -> None:
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
     if (first := found.get("0.weight")) is not None and first.ndim == 4 and first.shape[1] == 3:
         scaled = first / deviation
-        found["0.weight"] = scaled.sum(dim=1, keepdim=True)
+        gray = own.get("0.weight", first).shape[1] == 1
+        found["0.weight"] = scaled.sum(dim=1, keepdim=True) if gray else scaled
         if "1.running_mean" in found:
             found["1.running_mean"] = found["1.running_mean"] + (scaled * mean).sum(dim=(1, 2, 3))
     wanted = {name: value.shape for name, value in own.items() if not name.endswith("num_batches_tracked")}

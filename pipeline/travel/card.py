@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from model import system
+from model import channels, system
 from pipeline.scoring.tables import COMPETITOR, METRICS, SCORES
 from pipeline.sources.categories import category
 from pipeline.travel.words import FRAME, output, preprocessing
@@ -22,7 +22,7 @@ PYTHON = """\
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{name}")
-{outputs} = session.run(None, {{"photos": pictures}})  # as below: {count} x 1 x {height} x {width} float32
+{outputs} = session.run(None, {{"photos": pictures}})  # as below: {count} x {channels} x {height} x {width} float32
 ```"""
 COMMAND = """\
 ```sh
@@ -42,12 +42,13 @@ def card(path: Path, info: Mapping[str, Any], config: Any, kind: str, licence: s
     threshold = info.get("threshold", 0.5)
     words = (system(info["module"]).__doc__ or "").strip().partition("\n")[0].partition(": ")[2].rstrip(".")
     height, width = config.image_size
+    kind_of_pixels = "coloured" if channels(config) == 3 else "gray"
     params = yaml.safe_load(info.get("params") or "") or {}
     chosen = {name: params[name] for name in SECTIONS if name in params}
     split = [f"{name} `{digest[:8]}`" for name, digest in info.get("splits", {}).items()]
     rows = {
         "what": f"{words or info['module']}: `{info['system']}`, `model/{info['module']}.py` of oneview",
-        "in": f"one photo of one object, cut out, {height} x {width} gray pixels",
+        "in": f"one photo of one object, cut out, {height} x {width} {kind_of_pixels} pixels",
         "out": output(kind, config, threshold, "1"),
         "trained on": trained_on(params),
         "split": f"{', '.join(split) or 'not told'}, a hash of the models' names",

@@ -1,9 +1,9 @@
 """A trained system as an ONNX graph, for runtimes without PyTorch; checked against PyTorch before it is written.
 
-One input, `photos` (N, 1, H, W) float32, each an object by itself. N is free, but 1 for what deforms a mesh or looks up
-what it remembers. The output is named by what it is: `occupancy` (N, R, R, R) probabilities, `points` (N, P, 3), or
-`vertices` (1, N, 3) and `faces` (M, 3). The metadata has `oneview`, as in weights that travel (`training/weights.py`),
-and in words `preprocessing` and `output`.
+One input, `photos` (N, C, H, W) float32, C = 1, or 3 in colour, each an object by itself. N is free, but 1 for what
+deforms a mesh or looks up what it remembers. The output is named by what it is: `occupancy` (N, R, R, R) probabilities,
+`points` (N, P, 3), or `vertices` (1, N, 3) and `faces` (M, 3). The metadata has `oneview`, as in weights that travel
+(`training/weights.py`), and in words `preprocessing` and `output`.
 
 Format: onnx.ai/onnx/repo-docs/IR.html. Written by PyTorch's exporter that traces, which needs no further library; what
 it lacks of `recall` is given here.
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model import maps
+from model import channels, unseen
 from pipeline.runtime.files import atomic_write
 from pipeline.training.weights import KEY
 from pipeline.travel.words import FRAME, output, preprocessing
@@ -36,7 +36,7 @@ CAST_UINT8, CAST_INT64 = 2, 7  # ONNX's numbers of types
 
 
 class Alone(nn.Module):
-    """A network whose input are photos (N, 1, H, W), each an object by itself, and whose output are tensors alone."""
+    """A network whose input are photos (N, C, H, W), each an object by itself, and whose output are tensors alone."""
 
     def __init__(self, network: Any):
         super().__init__()
@@ -69,10 +69,10 @@ def write(path: Path, network: Any, config: Any, about: Mapping[str, Any]) -> fl
     except ImportError as error:
         raise ValueError(f"--out: expected onnx and onnxruntime, pip install onnx onnxruntime; {error}") from error
     name = about["system"]
-    if needed := maps(config):
+    if needed := unseen(config):
         raise ValueError(f"{name}: expected a system that takes photos alone, got one with {needed[0]}")
     alone = Alone(network).eval()
-    pictures = torch.rand((2, 1, *config.image_size), generator=torch.Generator().manual_seed(0))
+    pictures = torch.rand((2, channels(config), *config.image_size), generator=torch.Generator().manual_seed(0))
     data = traced(alone, pictures[:1], name)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     apart = max(difference(alone, session, part) for part in (pictures[:1], pictures[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from model import channels
 from pipeline.shards.views import MARGIN, SUPERSAMPLE
 
 OUTPUTS = {
@@ -12,6 +13,8 @@ OUTPUTS = {
     "points": "points {n} x P x 3, x, y, z, on the surface of the shape",
     "mesh": "vertices {n} x N x 3, x, y, z, and faces M x 3, indices of vertices counter-clockwise seen from outside",
 }
+GRAY = "Make the photo gray, 0.299 R + 0.587 G + 0.114 B"
+COLOR = "Take the photo's red, green and blue, as three pictures"
 FRAME = "The unit cube from -0.5 to 0.5: +Y up, front to -Z, the longest side of the object's bounding box 15/16."
 
 
@@ -20,12 +23,13 @@ def preprocessing(config: Any) -> list[str]:
     height, width = config.image_size
     return [
         "Cut the object out: a mask of the photo's size, 1 on the object.",
-        "Make the photo gray, 0.299 R + 0.587 G + 0.114 B, in [0, 1], and 0 outside of the mask.",
+        f"{COLOR if channels(config) == 3 else GRAY}, in [0, 1], and 0 outside of the mask.",
         f"Take the window around the centre of the mask's bounding box that is {height} steps high and {width} wide; a "
         f"step is {MARGIN} times the larger of box height / {height} and box width / {width}, in pixels of the photo.",
         f"Sample it bilinearly at the centres of {SUPERSAMPLE} x {SUPERSAMPLE} equal parts of each step, 0 outside of "
         "the photo, and average them.",
-        f"That is the picture, {height} x {width} float32 in [0, 1]: nothing is subtracted, nothing divided.",
+        f"That is the picture, {channels(config)} x {height} x {width} float32 in [0, 1]: nothing is subtracted, "
+        "nothing divided.",
     ]
 
 

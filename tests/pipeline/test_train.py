@@ -20,6 +20,7 @@ import yaml
 
 from model import r3d
 from pipeline import train
+from pipeline.scoring import scorer
 from pipeline.scoring.distances import iou
 from pipeline.shards import layout
 from pipeline.shards.batches import make_batch
@@ -101,6 +102,21 @@ def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
     assert a["state"].keys() == b["state"].keys()
     for name, value in a["state"].items():
         assert torch.equal(value, b["state"][name]), name
+
+
+def test_a_system_in_colour_and_depth_learns_from_shards_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure({"color": True, "depth": True}, samples=16, validations=1)
+    with pytest.raises(ValueError, match="train-000.h5: expected color, depth, found only affine"):
+        train.main("tiny")
+    write_boxes(Path("data/shards"), maps=True)
+    found = run(monkeypatch)
+    assert found["config"]["color"] and found["state"]["encoder.features.0.weight"].shape[1] == 4
+    network, config, _ = load_checkpoint(Path("data/checkpoints/tiny.pt"))
+    data = ShardDataset(Path("data/shards"), SYNSETS, "val", 1, ("color", "depth", "occupancy"))
+    for images, items in scorer.shown(data, [0, 1], config.image_size, 2, "val"):
+        assert images.shape == (2, 1, 4, 16, 24) and items == [0, 1]
+        assert images[0, 0, :3].amax(dim=(1, 2)).tolist() == pytest.approx([30 / 255, 90 / 255, 200 / 255], abs=1e-3)
+        assert network.predict(images).shape == (2, 16, 16, 16)
 
 
 def test_writes_checkpoint_and_curves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.layers.descriptors import descriptor, histograms
 
@@ -109,3 +110,14 @@ def test_views_are_averaged_and_the_size_and_further_channels_do_not_matter() ->
 def test_refuses_pictures_without_views() -> None:
     with pytest.raises(ValueError, match=r"images: expected \(B, V, C, H, W\), got \(2, 1, 48, 64\)"):
         descriptor(torch.zeros(2, 1, 48, 64))
+
+
+def test_of_a_picture_in_colour_its_luma_is_described() -> None:
+    """As Pillow makes a picture gray, to its rounding; depth behind the colours is left out."""
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    gray = torch.from_numpy(np.array(Image.fromarray(rgb).convert("L"))) / 255
+    images = torch.from_numpy(rgb).movedim(-1, 0)[None, None] / 255
+    found = descriptor(images)
+    assert torch.allclose(found, descriptor(gray[None, None, None]), atol=0.02)
+    assert torch.equal(found, descriptor(torch.cat([images, torch.rand(1, 1, 1, 48, 64)], dim=2)))
+    assert torch.allclose(descriptor(gray.expand(1, 1, 3, 48, 64)), descriptor(gray[None, None, None]), atol=1e-5)

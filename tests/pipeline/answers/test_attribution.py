@@ -187,3 +187,20 @@ def test_maps_tell_of_the_network_and_not_of_the_picture_alone(name: str) -> Non
 def seeded(seed: int) -> Any:
     torch.manual_seed(seed)
     return created("r3d").eval()
+
+
+def test_a_pixel_in_colour_counts_with_all_its_channels() -> None:
+    """Of a network that sees three channels with weights of 2, 3 and 6 a pixel matters sqrt(4 + 9 + 36) = 7 times."""
+
+    class Weighted(Linear):
+        def predict(self, images: Tensor) -> Tensor:
+            mixed = torch.einsum("bvchw,c->bvhw", images[:, :, :3], torch.tensor([2.0, 3, 6]))
+            return super().predict(mixed[:, :, None])
+
+    jacobian = torch.rand(3, H * W)
+    image = picture()
+    colours = torch.cat([image, image / 2, image, torch.rand_like(image)], dim=2)  # and depth, which is no colour
+    found, plain = saliency(Weighted(jacobian), colours), saliency(Linear(jacobian), image)
+    assert np.allclose(found, 7 * plain, rtol=1e-4)
+    attributed = attribute(Weighted(jacobian), colours)
+    assert np.allclose(attributed.seen, (0.299 + 0.587 / 2 + 0.114) * image[0, 0, 0].numpy(), atol=1e-6)

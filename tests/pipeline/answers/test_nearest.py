@@ -30,7 +30,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def bar(height: int, width: int) -> Photo:
     """All object."""
-    return Photo(np.full((height, width), 90, np.uint8), np.ones((height, width), bool), "hand")
+    gray = np.full((height, width), 90, np.uint8)
+    return Photo(gray, np.ones((height, width), bool), np.repeat(gray[..., None], 3, axis=-1), "hand")
 
 
 def test_a_tall_photo_finds_a_tall_box_in_the_shards(project: Path) -> None:

@@ -68,6 +68,21 @@ def seen(*names: str) -> torch.Tensor:
     return torch.stack([prepare(gray, mask, (16, 16)) for gray, mask in pairs], dim=1)
 
 
+def test_a_system_in_colour_sees_photos_in_colour(project: Path) -> None:
+    pixels = np.full((40, 40, 3), 255, np.uint8)
+    pixels[10:30, 10:30] = 200, 100, 0
+    Image.fromarray(pixels).save("orange.png")
+    Image.fromarray(pixels[..., ::-1].copy()).save("blue.png")
+    write_network(view2mesh, view2mesh.Config(**TINY, level=1, color=True))
+    answering = load(system="view2mesh")
+    orange, blue = (answering.predict(name) for name in ("orange.png", "blue.png"))
+    assert orange.seen.shape == (1, 16, 16, 3) and orange.seen[0, 8, 8].tolist() == [200, 100, 0]
+    assert blue.seen[0, 8, 8].tolist() == [0, 100, 200] and not np.array_equal(orange.vertices, blue.vertices)
+    assert orange.looks().mode == "RGB" and orange.picture().mode == "RGB"
+    gray = see([photos.read_photo(Path("orange.png"))], (16, 16))
+    assert gray.shape == (1, 1, 1, 16, 16)
+
+
 def fitted(points: np.ndarray) -> np.ndarray:
     """Centred, the longest side 1."""
     low, high = points.min(axis=0), points.max(axis=0)

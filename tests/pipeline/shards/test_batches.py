@@ -51,3 +51,5 @@ def test_depth_is_a_second_channel_relative_to_the_nearest_point() -> None:
     images = make_batch(raw, (6, 8), 8)["images"]
     assert images.shape == (1, 2, 2, 6, 8)
     assert images[0, 0, :, 3, 4].tolist() == pytest.approx([0.2, 1.0])
+    raw["color"] = torch.tensor([102, 153, 204], dtype=torch.uint8).expand(1, 2, 6, 8, 3)  # which takes gray's place
+    assert make_batch(raw, (6, 8), 8)["images"][0, 1, :, 3, 4].tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0])

@@ -57,6 +57,19 @@ def test_agrees_with_pillow_on_a_smooth_picture() -> None:
     assert np.abs(image.numpy()[inner] * 255 - expected[inner]).max() < 5
 
 
+def test_each_channel_of_a_picture_in_colour_is_seen_as_if_it_were_gray() -> None:
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 4, 30, 50, 3), dtype=np.uint8))
+    mask = torch.zeros(2, 4, 30, 50, dtype=torch.bool)
+    mask[:, :, 5:20, 10:45] = True
+    mask[1, 3] = False
+    found = prepare(picture, mask, (12, 16))
+    assert found.shape == (2, 4, 3, 12, 16)
+    for channel in range(3):
+        assert torch.equal(found[:, :, channel], prepare(picture[..., channel], mask, (12, 16))[:, :, 0])
+    with pytest.raises(ValueError, match="views: expected uint8 pictures and masks of one shape"):
+        prepare(picture[..., :2], mask, (12, 16))
+
+
 def test_refuses_other_types() -> None:
     with pytest.raises(ValueError, match="views: expected uint8 pictures and masks of one shape"):
         prepare(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool), (4, 4))

@@ -111,6 +111,20 @@ def test_gray_values_by_hand() -> None:
     )  # the root mean square of deviations from 0 to 0.1
 
 
+def test_colours_change_alike_and_only_on_the_object() -> None:
+    """The factor and the power of a picture are those of its three channels, and depth has none."""
+    images = torch.zeros(300, 1, 4, 4, 4)
+    images[:, :, :, 1:3, 1:3] = torch.tensor([0.4, 0.2, 0.0, 0.7])[:, None, None]
+    bright = augmented({"images": images}, Augment(brightness=0.2), 0)["images"][..., 1, 1]
+    assert torch.allclose(bright[..., 0], 2 * bright[..., 1]) and bright[..., 0].std() > 0.02
+    assert not bright[..., 2].any() and (bright[..., 3] == 0.7).all()
+    power = augmented({"images": images}, Augment(contrast=0.5), 0)["images"][..., 1, 1]
+    ratio = power[..., 0].log() / power[..., 1].log()
+    assert torch.allclose(ratio, torch.full_like(ratio, np.log(0.4) / np.log(0.2)), atol=1e-4)
+    noisy = augmented({"images": images}, Augment(noise=0.3), 0)["images"]
+    assert noisy[:, :, 2, 1:3, 1:3].any() and not noisy[..., 0, 0].any()  # on the object, where it has no blue
+
+
 def test_patches_have_the_size_that_is_asked_for() -> None:
     images = torch.ones(2000, 1, 2, 32, 32)
     erased = augmented({"images": images}, Augment(erase=0.5), 0)["images"] == 0

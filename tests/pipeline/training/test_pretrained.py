@@ -49,6 +49,18 @@ def test_the_encoder_sees_what_torchvisions_sees(theirs: Any, tmp_path: Path) ->
         assert (residual_encoder((64, 128, 256, 512), 2).eval()(gray) - expected).abs().max() > 0.1
 
 
+def test_an_encoder_in_colour_sees_what_torchvisions_sees(theirs: Any, tmp_path: Path) -> None:
+    torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
+    network = view2voxel.Model(view2voxel.Config(**SIZES, color=True))  # type: ignore[arg-type]
+    take_encoder(tmp_path / "resnet18.pth", network)
+    encoder, rgb = network.encoder.eval(), torch.rand(2, 3, 64, 64)
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    with torch.inference_mode():
+        seen = theirs.bn1(theirs.conv1((rgb - mean) / deviation))
+        got = encoder[1](encoder[0](rgb))
+    assert torch.allclose(got[..., 2:-2, 2:-2], seen[..., 2:-2, 2:-2], atol=1e-4)
+
+
 def test_what_does_not_fit_is_refused_by_name(theirs: Any, tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     network = view2voxel.Model(view2voxel.Config(**SIZES))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import model
 from pipeline.scoring.predictions import predict
 from pipeline.travel import graph
 from tests.systems import CONFIGS, VIEW, created
@@ -55,6 +57,16 @@ def test_every_system_answers_as_in_pytorch(tmp_path: Path, name: str) -> None:
             wanted = expected.points if expected.field is None else expected.field
             assert wanted is not None and np.abs(found[0][n] - wanted).max() < 1e-5
     assert [given.name for given in session.get_outputs()] == graph.NAMES[str(network.output)]
+
+
+def test_a_graph_in_colour_takes_three_channels(tmp_path: Path) -> None:
+    config = replace(CONFIGS["view2points"], color=True)
+    network = model.create("view2points", config).eval()
+    graph.write(tmp_path / "a.onnx", network, config, {"system": "mine"})
+    (given,) = onnxruntime.InferenceSession(str(tmp_path / "a.onnx")).get_inputs()
+    assert given.shape == ["N", 3, *SIZE]
+    words = {each.key: each.value for each in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert "red, green and blue" in words["preprocessing"] and f"3 x {SIZE[0]} x {SIZE[1]}" in words["preprocessing"]
 
 
 def test_the_metadata_tell_what_goes_in_and_what_comes_out(tmp_path: Path) -> None:
