@@ -101,7 +101,7 @@ MUTATIONS: dict[str, Callable[[bytes, np.random.Generator], bytes]] = {
     "tiny": scaled(1e-200),
     "flat": lambda data, rng: data.replace(b" 0.5", b" 0.0").replace(b" -0.5", b" 0.0"),
 }
-SOUND = {"negative index", "old line ends"}  # odd, but allowed
+SOUND = {"negative index", "old line ends", "wide characters"}  # odd, but allowed
 
 
 def meshes(count: int) -> dict[str, bytes]:

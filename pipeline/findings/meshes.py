@@ -9,21 +9,22 @@ import numpy as np
 from pipeline.findings.finding import Check, Finding
 from pipeline.geometry.finish import pieces, volume_shares
 from pipeline.geometry.formats import HALF_TURN
-from pipeline.geometry.meshes import EXTENT, MeshError, normalise, read
+from pipeline.geometry.meshes import EXTENT, MeshError, load, normalise
 from pipeline.geometry.meshes import Mesh as Triangles
 from pipeline.pages.pictures import Surface, both_sides, dots
 
 CLOSE = 1e-3  # of the longest side: how far a shape may be from a frame that it is said to be in
 DOTS = 3000  # points of a cloud in a picture
-UNREADABLE = ("unreadable", "truncated")  # reasons of a MeshError; the others are faults of a mesh that was read
+# Reasons of a MeshError; the others are faults of a mesh that was read.
+UNREADABLE = ("unreadable", "truncated", "bad_count", "unsupported", "compression", "missing_file")
 TURNED = ("glb", "gltf")  # formats with the front at +Z
 
 
 def look(path: Path) -> Finding:
     """What a mesh or a point cloud is like; ValueError where the file can't be read."""
-    data, extension = path.read_bytes(), path.suffix[1:].lower()
+    extension = path.suffix[1:].lower()
     try:
-        mesh = read(data, extension)
+        mesh = load(path)
     except MeshError as error:
         points = None if error.reason == "truncated" else cloud(path)
         if points is not None and len(points):

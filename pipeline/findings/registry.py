@@ -54,11 +54,9 @@ def look(path: Path) -> Finding:
 
 
 def is_mesh(end: str) -> bool:
-    if end == ".obj":
-        return True
-    import trimesh
+    from pipeline.geometry.meshes import FORMATS
 
-    return end[1:] in trimesh.exchange.load.mesh_formats()
+    return end[1:] in FORMATS
 
 
 def is_picture(end: str) -> bool:

@@ -14,27 +14,17 @@ r"""Meshes: bytes -> triangles -> the normalised frame that views, grids and poi
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.geometry import bundles
+from pipeline.geometry.errors import MeshError as MeshError
+from pipeline.geometry.readers import accessors, collada, gltf, obj, off, ply, stl, threemf
 
-BLOCK = 1 << 23  # bytes of an OBJ file that are split into lines at a time
 EXTENT = 15 / 16  # longest side of the bounding box in the normalised frame
-
-
-class MeshError(ValueError):
-    """A mesh that can't be used; `reason` is a short code for tables, the message says what was found."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[MeshError], tuple[str, str]]:  # crosses process borders
-        return MeshError, (self.reason, str(self))
 
 
 @dataclass(frozen=True)
@@ -45,20 +35,56 @@ class Mesh:
     faces: np.ndarray
 
 
+def _by_trimesh(extension: str) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
+    def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+        import trimesh
+
+        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=extension, process=False)
+        return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+
+    return read
+
+
+# By the names' ends: bytes -> positions (N, 3) and triangles (M, 3), not checked.
+FORMATS: dict[str, Callable[[bytes], tuple[np.ndarray, np.ndarray]]] = {
+    "3dxml": _by_trimesh("3dxml"),
+    "3mf": threemf.read,
+    "dae": collada.read,
+    "glb": gltf.read,
+    "gltf": gltf.read,
+    "obj": obj.read,
+    "off": off.read,
+    "ply": ply.read,
+    "stl": stl.read,
+    "stl_ascii": stl.read,
+    "xaml": _by_trimesh("xaml"),
+    "zae": collada.read_zipped,
+}
+
+
 def read(data: bytes, extension: str) -> Mesh:
     """A usable mesh from the bytes of a file: polygons made triangles, unused vertices and zero-area faces gone.
 
     Args:
         data: the file's content.
-        extension: its format, `obj` or another that trimesh reads, or that of a bundle of parts.
+        extension: its format, one of FORMATS, or that of a bundle of parts.
 
     Raises:
-        MeshError: `unreadable` (not of this format), `truncated`, `no_faces`, `bad_index` (faces refer to vertices that
-            are not there), `not_finite`, `no_area` (all faces degenerate).
+        MeshError: `unreadable` (not of this format), `truncated`, `bad_count` (more is there than announced),
+            `unsupported` (the shape is told in a way that is not read here; the message names it), `compression` (that
+            can't be undone here), `missing_file` (another that it consists of), `no_faces`, `bad_index` (faces refer to
+            vertices that are not there), `not_finite`, `no_area` (all faces degenerate).
     """
     if extension == bundles.EXTENSION:
         return _joined(bundles.opened(data))
-    vertices, faces = read_obj(data) if extension == "obj" else _read_other(data, extension)
+    if extension not in FORMATS:
+        raise MeshError("unsupported", f"expected one of {', '.join(FORMATS)}, got '{extension}'")
+    try:
+        vertices, faces = FORMATS[extension](data)
+    except (MeshError, MemoryError):
+        raise
+    except Exception as error:  # of structures that a format does not allow, whatever comes of looking into them
+        raise MeshError("unreadable", f"expected {extension}, got {type(error).__name__}: {error}") from error
     if not len(faces):
         raise MeshError("no_faces", f"expected faces, found none among {len(vertices)} vertices")
     if faces.min() < 0 or faces.max() >= len(vertices):
@@ -66,8 +92,7 @@ def read(data: bytes, extension: str) -> Mesh:
             "bad_index",
             f"expected vertex indices in 0..{len(vertices) - 1}, got {faces.min()}..{faces.max()}",
         )
-    used, faces = np.unique(faces, return_inverse=True)
-    vertices, faces = vertices[used], faces.reshape(-1, 3)
+    vertices, faces = _used(vertices, faces)
     if not np.isfinite(vertices).all():
         count = int((~np.isfinite(vertices)).any(axis=1).sum())
         raise MeshError("not_finite", f"expected finite vertices, got {count} with NaN or infinity")
@@ -78,8 +103,23 @@ def read(data: bytes, extension: str) -> Mesh:
     faces = faces[np.abs(normals).max(axis=1) > 1e-12]
     if not len(faces):
         raise MeshError("no_area", f"expected a face with an area, got {len(normals)} degenerate ones")
-    used, faces = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], faces.reshape(-1, 3))
+    return Mesh(*_used(vertices, faces))
+
+
+def load(path: Path) -> Mesh:
+    """As `read`, of a file on disk, of a `.gltf` with what lies beside it; OSError where one can't be read."""
+    data, extension = path.read_bytes(), path.suffix[1:].lower()
+    if extension == "gltf":
+        contents = {name: (path.parent / name).read_bytes() for name in accessors.files(data)}
+        data = accessors.bundled(data, contents)
+    return read(data, extension)
+
+
+def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices that faces have, in their order, and the faces as indices of those."""
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
 def _joined(parts: Iterable[tuple[str, bytes]]) -> Mesh:
@@ -157,103 +197,3 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.
     a, b = rng.random((2, count, 1))
     a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
     return (corners[chosen, 0] + a * sides[chosen, 0] + b * sides[chosen, 1]).astype(np.float32)
-
-
-_CONTINUED = re.compile(rb"\\\r?\n")
-_ATTRIBUTES = re.compile(rb"/[^\s]*")  # texture and normal indices of a face's corner
-
-
-def read_obj(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N, 3) float64 and triangles (M, 3) int64, 0-based and not checked, of a Wavefront OBJ file.
-
-    Only `v` and `f` are read. Polygons become fans; indices may be negative (relative to the vertices so far). Unlike
-    trimesh's reader it tells a file cut in the middle of a statement (a cut that leaves a whole statement can't be
-    told), mixed `v` and `v//vn` corners, and index 0 (returned as -1, so that the range check finds it). Faces of fewer
-    than three corners inside the file are dropped, as other readers do.
-
-    Raises:
-        MeshError: `unreadable` for malformed numbers, `truncated` where the last statement stops half-way and no line
-            end follows.
-    """
-    if b"\\" in data:
-        data = _CONTINUED.sub(b" ", data)
-    last = data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
-    if last[:1] in (b"f", b"v") and len(last.split()) < (4 if last[1:2].isspace() else 3):
-        raise MeshError("truncated", f"expected a whole last line, got '{last.decode('ascii', 'replace')}'")
-    vertices, indices, counts = [np.zeros((0, 3))], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    known = 0
-    for block in _blocks(data):
-        lines = block.splitlines()
-        positions = _positions([line[1:] for line in lines if line[:2] in (b"v ", b"v\t")])
-        corners, sizes = _corners([line[1:] for line in lines if line[:2] in (b"f ", b"f\t")])
-        if corners.size and corners.min() < 0:
-            corners = _absolute(lines, corners, sizes, known)
-        known += len(positions)
-        for whole, part in ((vertices, positions), (indices, corners), (counts, sizes)):
-            whole.append(part)
-    return np.concatenate(vertices), _fans(np.concatenate(indices) - 1, np.concatenate(counts))
-
-
-def _blocks(data: bytes) -> Iterator[bytes]:
-    """The lines of a file, some megabytes at a time: as Python's objects they take twenty times the room."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start + BLOCK) + 1 or len(data)
-        yield data[start:end]
-        start = end
-
-
-def _positions(lines: list[bytes]) -> np.ndarray:
-    """The first three numbers of each line; a line may carry a weight or a colour as well."""
-    columns = len(lines[0].split()) if lines else 3
-    try:
-        numbers = np.array(b" ".join(lines).split(), dtype=np.float64)
-        if columns >= 3 and numbers.size == columns * len(lines):
-            return numbers.reshape(-1, columns)[:, :3]
-        return np.array([line.split()[:3] for line in lines], dtype=np.float64).reshape(-1, 3)
-    except ValueError as error:
-        raise MeshError("unreadable", f"expected three numbers a vertex, got {error}") from error
-
-
-def _corners(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Vertex indices of all faces, flat, and the number of corners of each face; faces of under three left out."""
-    text = b"\n".join(lines)
-    if b"/" in text:
-        text = _ATTRIBUTES.sub(b"", text)
-    corners = [line.split() for line in text.split(b"\n")] if lines else []
-    counts = np.array([len(corner) for corner in corners], dtype=np.int64)
-    try:
-        indices = np.array([index for corner in corners for index in corner], dtype=np.int64)
-    except (ValueError, OverflowError) as error:
-        raise MeshError("unreadable", f"expected integer vertex indices, got {error}") from error
-    whole = counts >= 3
-    return indices[np.repeat(whole, counts)], counts[whole]
-
-
-def _absolute(lines: list[bytes], indices: np.ndarray, counts: np.ndarray, known: int) -> np.ndarray:
-    """Resolves negative indices, which count back from the last vertex before the face; `known` precede the lines."""
-    is_vertex = np.array([line[:2] in (b"v ", b"v\t") for line in lines])
-    is_face = np.array([line[:2] in (b"f ", b"f\t") and len(line.split()) > 3 for line in lines])
-    before = known + np.repeat(np.cumsum(is_vertex)[is_face], counts)
-    return np.where(indices < 0, before + 1 + indices, indices)
-
-
-def _fans(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Triangles of polygons given flat, `counts` corners each."""
-    starts = np.cumsum(counts) - counts
-    triangles = []
-    for count in np.unique(counts):
-        polygons = indices[starts[counts == count][:, None] + np.arange(count)]
-        first = np.repeat(polygons[:, :1], count - 2, axis=1)
-        triangles.append(np.stack([first, polygons[:, 1:-1], polygons[:, 2:]], axis=-1).reshape(-1, 3))
-    return np.concatenate(triangles) if triangles else np.zeros((0, 3), np.int64)
-
-
-def _read_other(data: bytes, extension: str) -> tuple[np.ndarray, np.ndarray]:
-    import trimesh
-
-    try:
-        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=extension, process=False)
-        return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
-    except Exception as error:  # trimesh's readers raise whatever their parsers raise
-        raise MeshError("unreadable", f"expected {extension}, got {type(error).__name__}: {error}") from error

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import MeshError
+from pipeline.geometry.readers import obj
 from pipeline.scoring.predictions import Prediction
 from pipeline.sources import binvox
 
@@ -38,7 +39,7 @@ def read(path: Path) -> Prediction:
     if ending in TEXTS:
         return _of_array(np.loadtxt(io.BytesIO(data), usecols=(0, 1, 2), ndmin=2))
     try:
-        mesh = meshes.read(data, ending[1:])
+        mesh = meshes.load(path)
     except MeshError as error:
         if error.reason in ("no_faces", "unreadable") and (points := _vertices(data, ending[1:])) is not None:
             return _of_array(points)
@@ -81,7 +82,7 @@ def _array(data: bytes) -> np.ndarray:
 def _vertices(data: bytes, extension: str) -> np.ndarray | None:
     """The points of a file that has no faces; None where there are none."""
     if extension == "obj":
-        return meshes.read_obj(data)[0]
+        return obj.read(data)[0]
     import trimesh
 
     try:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry import bundles, meshes
+from pipeline.geometry import bundles, meshes, readers
 from pipeline.geometry.looks.appearance import Painted
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records import looks
@@ -35,7 +35,17 @@ from pipeline.sources.layout import ModelRef
 from pipeline.sources.registry import LAYOUTS, rotation
 
 CACHE = Path("data/cache")
-LIBRARIES = ("easypytorch3d", "numpy", "open3d", "pillow", "scipy", "torch", "trimesh")  # that have a say in records
+LIBRARIES = (
+    "dracopy",
+    "easypytorch3d",
+    "mapbox-earcut",
+    "numpy",
+    "open3d",
+    "pillow",
+    "scipy",
+    "torch",
+    "trimesh",
+)  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 AT_ONCE = 16  # models that a GPU makes together
 Record = dict[str, np.ndarray]
@@ -115,7 +125,8 @@ def code_sha256(*modules: str) -> str:
     The modules are found by name and not imported: to know that nothing has to be made takes no library to make it.
     """
     specs = [find_spec(name) for name in (meshes.__name__, bundles.__name__, __name__, *modules)]
-    texts = [Path(str(spec and spec.origin)).read_bytes() for spec in specs]
+    files = [Path(str(spec and spec.origin)) for spec in specs] + sorted(Path(readers.__path__[0]).glob("*.py"))
+    texts = [file.read_bytes() for file in files]
     versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]
     return sha256(b"\n".join(texts + versions))
 

@@ -1,4 +1,4 @@
-"""Any folder of meshes in formats that trimesh reads: `<category>/<name>.<ext>`, `<category>/<name>/.../<file>.<ext>`.
+"""Any folder of meshes in the formats of `meshes.py`: `<category>/<name>.<ext>`, `<category>/<name>/.../<file>.<ext>`.
 
 Category is the first folder below the root, the model id the rest of the path without its extension, joined by dots. A
 zip counts as a folder of its name, but one right below the root that has folders in it is only a box around them. +Y is
@@ -18,20 +18,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pipeline.geometry.meshes import FORMATS
 from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, slug
 from pipeline.sources.splits import validates
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # folders
 SOURCE = "folders train and test"
-NO_MESHES = {"zip", "xyz"}  # that trimesh counts among its formats of meshes
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
-    import trimesh
-
-    formats = set(trimesh.exchange.load.mesh_formats()) - NO_MESHES
-    meshes = [location for location in locations if PurePosixPath(location).suffix[1:].lower() in formats]
+    meshes = [location for location in locations if PurePosixPath(location).suffix[1:].lower() in FORMATS]
     meshes = [mesh for mesh in meshes if not _hidden(mesh)]
     parted = _parted(meshes)
     return [_found(root, mesh, parted) for mesh in meshes]

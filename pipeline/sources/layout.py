@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import posixpath
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.geometry import bundles
+from pipeline.geometry.errors import MeshError
+from pipeline.geometry.readers import accessors
 from pipeline.sources import tree
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
@@ -52,16 +55,32 @@ class ModelRef:
         return bundles.EXTENSION if self.mesh.endswith("/") else PurePosixPath(self.mesh).suffix[1:].lower()
 
     def read(self, root: Path) -> bytes:
-        """The bytes of its mesh, of parts as a bundle; raises as `tree.read`."""
+        """The bytes of its mesh: of parts as a bundle, of a `.gltf` with the buffers in it that lie beside it.
+
+        Raises as `tree.read`, and MeshError `missing_file`.
+        """
         if self.mesh.endswith("/"):
             return bundles.bundled((part.rpartition("/")[2], tree.read(root, part)) for part in self.files(root))
-        return tree.read(root, self.mesh)
+        data = tree.read(root, self.mesh)
+        return accessors.bundled(data, self._buffers(root, data)) if self.extension == "gltf" else data
 
     def files(self, root: Path) -> list[str]:
         """Locations of all files that its mesh consists of; raises as `tree.read`."""
         if self.mesh.endswith("/"):
             return [part for part in tree.children(root, self.mesh) if part.endswith(".obj")]
+        if self.extension == "gltf":
+            buffers = accessors.files(tree.read(root, self.mesh))
+            return [self.mesh, *(_beside(self.mesh, name) for name in buffers)]
         return [self.mesh] * bool(self.mesh)
+
+    def _buffers(self, root: Path, data: bytes) -> dict[str, bytes]:
+        contents = {}
+        for name in accessors.files(data):
+            try:
+                contents[name] = tree.read(root, _beside(self.mesh, name))
+            except FileNotFoundError as error:
+                raise MeshError("missing_file", f"expected '{name}' beside the mesh, found none") from error
+        return contents
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,11 @@ def unpacked(location: str, data: bytes) -> bytes:
 def slug(name: str) -> str:
     """A category's name as a file name, a shell word and an item of DVC's: word characters and -, in lower case."""
     return re.sub(r"[^\w-]+", "-", name.lower()).strip("-") or "unnamed"
+
+
+def _beside(location: str, name: str) -> str:
+    """Where the file is that a file names, by a path from its own folder."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(location), name))
 
 
 @contextmanager

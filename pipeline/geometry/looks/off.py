@@ -10,15 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.geometry import meshes
 from pipeline.geometry.looks.appearance import GRAY, Surface, flat
+from pipeline.geometry.readers.polygons import triangulated
+from pipeline.geometry.readers.text import plain as as_text
 
 _HEADER = re.compile(rb"\s*(ST)?(C)?(N)?OFF\b")
 
 
 def read(data: bytes) -> Surface | None:
     """The triangles and looks of an OFF file that was found sound; None where it has no colours."""
-    lines = [line for line in (row.partition(b"#")[0].split() for row in data.splitlines()) if line]
+    lines = [line for line in (row.partition(b"#")[0].split() for row in as_text(data).splitlines()) if line]
     if not (match := _HEADER.match(b" ".join(lines[0]))):
         return None
     if not (rest := lines[0][1:]):
@@ -39,10 +40,10 @@ def read(data: bytes) -> Surface | None:
     shown = np.repeat(plain, counts, axis=0)
     if any(of_vertex):
         shown = np.array([colour or gray for colour in of_vertex])[corners]
-    triangles = meshes._fans(np.arange(len(corners)), counts)
+    positions = np.array([row[:3] for row in rows], np.float64)[corners]
+    triangles = triangulated(positions, np.arange(len(corners)), counts)
     looks = flat(np.zeros(len(triangles), np.int64), np.ones((1, 3), np.float32))
-    positions = np.array([row[:3] for row in rows], np.float64)
-    return Surface(positions[corners][triangles], replace(looks, shade=shown[triangles].astype(np.float32)))
+    return Surface(positions[triangles], replace(looks, shade=shown[triangles].astype(np.float32)))
 
 
 def _colour(words: list[bytes]) -> tuple[float, ...] | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import Beside, texture, wrapped
+from pipeline.geometry.readers.collada import upright
 
 GLTF = ("glb", "gltf")
 
@@ -54,7 +55,8 @@ def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
         tuple(WHITE if look.texture is None else look.texture for look in found),
         np.arange(sum(counts)),
     )
-    return Surface(np.concatenate([part.vertices[part.faces] for part in parts]).astype(np.float64), whole)
+    corners = np.concatenate([part.vertices[part.faces] for part in parts]).astype(np.float64)
+    return Surface(corners @ upright(data).T if extension == "dae" else corners, whole)
 
 
 @dataclass

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry import meshes
 from pipeline.geometry.looks import textures
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import Beside, wrapped
+from pipeline.geometry.readers.polygons import triangulated
+from pipeline.geometry.readers.text import plain
 
 OPTIONS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}  # of a map, and how many numbers follow at most; all others take one
 _BLANKS, _COMMENT = re.compile(rb"[ \t]+"), re.compile(rb"(?:^|(?<=[ \t]))#[^\r\n]*", re.M)  # names may have a #
@@ -69,7 +70,7 @@ def read(data: bytes, beside: Beside) -> Surface | None:
     found = polygons(data)
     if found.shades is None and known.keys().isdisjoint(found.names):
         return None
-    triangles = meshes._fans(np.arange(len(found.corners)), found.counts)
+    triangles = triangulated(found.positions[found.corners], np.arange(len(found.corners)), found.counts)
     materials = [known.get(name, Material()) for name in found.names]
     pictures = [textures.read(beside(m.texture)) if m.texture else None for m in materials]
     of_corner = np.repeat(found.material, found.counts)
@@ -152,7 +153,7 @@ def _pairs(corners: list[bytes]) -> np.ndarray:
 
 def _statements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keyword and rest of each statement of an OBJ or MTL file, comments left out, continued lines joined."""
-    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\t", b" ")
+    data = plain(data).replace(b"\t", b" ")
     if b"#" in data:
         data = _COMMENT.sub(b"", data)
     if b"\\" in data:

@@ -94,7 +94,7 @@ def test_a_mesh_that_can_not_be_used_and_a_file_that_can_not_be_read(tmp_path: P
     with pytest.raises(ValueError, match="cut.obj: expected a whole last line, got 'f 1 2'"):
         look(tmp_path / "cut.obj")
     (tmp_path / "bad.ply").write_text("no ply")
-    with pytest.raises(ValueError, match="bad.ply: expected ply, got"):
+    with pytest.raises(ValueError, match="bad.ply: expected PLY with a whole head, got"):
         look(tmp_path / "bad.ply")
 
 

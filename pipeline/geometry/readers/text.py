@@ -1,0 +1,46 @@
+"""Text as the readers of lines take it, whatever wrote it."""
+
+from __future__ import annotations
+
+import codecs
+
+from pipeline.geometry.errors import MeshError
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def plain(data: bytes) -> bytes:
+    r"""ASCII or an extension of it, without byte order marks, lines ending in `\n` alone.
+
+    Raises:
+        MeshError: `unreadable`, where UTF-16 or UTF-32 is announced and does not follow.
+    """
+    if encoding := _wide(data):
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeError as error:
+            raise MeshError("unreadable", f"expected text in {encoding.upper()}, got {error}") from error
+    if codecs.BOM_UTF8 in data:
+        data = data.replace(codecs.BOM_UTF8, b"")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
+
+
+def _wide(data: bytes) -> str:
+    """The encoding where a character takes more than a byte, by its mark or by every other byte being 0; else empty."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    even, odd = data[:40:2], data[1:40:2]
+    if len(odd) == 20 and 0 not in even and not any(odd):
+        return "utf-16-le"
+    if len(odd) == 20 and 0 not in odd and not any(even):
+        return "utf-16-be"
+    return ""
