@@ -58,7 +58,7 @@ from pipeline.scoring.figures import facts, rows_of, write
 from pipeline.scoring.predictions import FAR, NOTHING, Prediction
 from pipeline.scoring.scorer import Answer, Scorer, sample_key, some_views
 from pipeline.scoring.tables import SCORES, write_csv
-from pipeline.shards.layout import SHARDS, ShardDataset
+from pipeline.shards.layout import SHARDS, ShardDataset, open_shard
 
 LIST = "photos.txt"
 TASTED = 7  # files, of all, by which it is told what the predictions are
@@ -133,7 +133,7 @@ class Predictions:
         found = read(self.files[key])
         if kind(found) != self.kind:
             raise ValueError(f"expected {self.kind}, as the others are, got {kind(found)}")
-        known = self.dataset.model(item // self.dataset.groups)
+        known = self.dataset.model(item // self.dataset.groups, [key[2]])
         sample = frames.Sample(known["points"], known["world_to_view"][key[2]])
         placed = frames.placed(found, self.align, sample, self.threshold, np.random.default_rng(0))
         if placed.field is not None:
@@ -172,15 +172,19 @@ def taste(files: Sequence[Path]) -> str:
 
 
 def write_photos(folder: Path, dataset: ShardDataset, items: Sequence[int]) -> None:
-    """The view of every item as a PNG, its background transparent, and their list in the order of the items."""
+    """The view of every item as a PNG, its background transparent, and their list in the order of the items.
+
+    In colour, where the shards have it.
+    """
     keys = [sample_key(dataset, item) for item in items]
     with progress("photos", len(items), "photo") as bar:
         for item, key in zip(items, keys, strict=True):
             raw = dataset[item]
-            gray = raw["views"][0]
-            alpha = np.unpackbits(raw["masks"][0], axis=-1)[:, : gray.shape[1]] * np.uint8(255)
+            picture = Image.fromarray(raw["color" if "color" in raw else "views"][0]).convert("RGBA")
+            mask = np.unpackbits(raw["masks"][0], axis=-1)[:, : picture.width]
+            picture.putalpha(Image.fromarray(mask * np.uint8(255)))
             with atomic_write(folder / names.photo(key)) as temporary:
-                Image.merge("LA", [Image.fromarray(gray), Image.fromarray(alpha)]).convert("RGBA").save(temporary)
+                picture.save(temporary)
             bar.update()
     with atomic_write(folder / LIST) as temporary:
         temporary.write_text("".join(f"{names.photo(key)}\n" for key in keys), encoding="utf-8")
@@ -231,7 +235,9 @@ def main(
     test = ShardDataset(SHARDS, categories, "test", targets=("occupancy", "points", "world_to_view"))
     items = some_views(test, params.views)
     if photos:
-        write_photos(folder, test, items)
+        with open_shard(test.shards[0].path) as file:
+            seen = ("color",) if "color" in file else ()
+        write_photos(folder, ShardDataset(SHARDS, categories, "test", targets=seen), items)
         return
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of predictions, found none")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -184,6 +186,19 @@ def test_photos_are_what_a_method_is_given(project):
     assert pixels.shape == (48, 64, 4)
     np.testing.assert_array_equal(pixels[..., 3] > 0, np.unpackbits(raw["masks"][0], axis=-1) > 0)
     np.testing.assert_array_equal(pixels[..., 0], raw["views"][0])
+
+
+def test_photos_are_in_colour_where_there_is_any(project):
+    for path in Path("data/shards").rglob("test-*.h5"):
+        with h5py.File(path, "r+") as file:
+            models, views, height, width = file["views"].shape
+            colours = np.full((models, views, height, width, 3), (10, 20, 30), np.uint8)
+            file.create_dataset("color", data=colours, chunks=(1, 1, height, width, 3), compression="gzip")
+            sums = np.full((models, views), zlib.crc32(colours[0, 0].tobytes()), np.uint32)
+            file.create_dataset("crc32/color", data=sums)
+    score.main(Path("photos"), photos=True)
+    for path in Path("photos").rglob("*.png"):
+        assert (np.array(Image.open(path))[..., :3] == (10, 20, 30)).all()
 
 
 def test_a_preset_knows_where_files_lie_and_how_they_are_turned(project):

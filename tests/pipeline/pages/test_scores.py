@@ -52,6 +52,16 @@ def test_a_row_has_no_colour_without_a_sign_and_one_model_no_interval() -> None:
     assert "0.500 <small>1 model</small>" in one and "[" not in one
     assert row(results(), "overall", "oracle", 3).startswith('<tr class="baseline apart" data-place="3">')
     assert row(results(), "overall", "nearest_image", 2).count("the measure") == 2
+    kinds = KINDS | {"other@as_is": "method", "other@scaled_icp": "method"}
+    known = results()
+    known = Results(
+        kinds, dict.fromkeys(kinds, known.figures["s"]), dict.fromkeys(kinds, known.lines["s"]), known.pairs, SCORES
+    )
+    assert row(known, "overall", "other@as_is", 4).startswith(
+        '<tr class="method" data-place="4"><th scope="row">other@as_is'
+    )
+    assert row(known, "overall", "other@scaled_icp", 5).startswith('<tr class="method apart" data-place="5">')
+    assert known.systems == ["s"]
     for part in text.split("<span class=")[1:]:
         assert part.split(">")[1][0] in "▲▼≈?"
 
