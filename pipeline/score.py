@@ -191,12 +191,12 @@ def write_photos(folder: Path, dataset: ShardDataset, items: Sequence[int]) -> N
     print(f"{folder}: {len(keys)} photos, {LIST} has their order")
 
 
-def failures(rows: Sequence[dict[str, Any]], reasons: dict[Key, str]) -> list[dict[str, Any]]:
+def failures(rows: Sequence[dict[str, Any]], reasons: dict[Key, str], otherwise: str) -> list[dict[str, Any]]:
     """Rows of failures.csv from those of samples.csv."""
     failed = [row for row in rows if row["failed"]]
     keys = [(row["synset"], row["model_id"], row["view"]) for row in failed]
     return [
-        dict(zip(("synset", "model_id", "view"), key, strict=True)) | {"reason": reasons.get(key, "an empty shape")}
+        dict(zip(("synset", "model_id", "view"), key, strict=True)) | {"reason": reasons.get(key, otherwise)}
         for key in keys
     ]
 
@@ -249,7 +249,8 @@ def main(
     rows = rows_of(test, scorer(predictions.answers(items), threshold), known)
     full = f"{called}@{align}{'+solid' * solid}"
     overall = write(full, rows, test.split_source, threshold if predictions.side else None, terms=scorer.terms)
-    if failed := failures(rows, predictions.failed):
+    empty = "an empty shape" + f" at --threshold {threshold}" * predictions.kind.startswith("a grid")
+    if failed := failures(rows, predictions.failed, empty):
         with atomic_write(SCORES / full / "failures.csv") as temporary:
             write_csv(temporary, failed)
     tell(failed, rest, folder)

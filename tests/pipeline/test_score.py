@@ -176,6 +176,14 @@ def test_what_is_missing_or_no_shape_fails_and_is_named(project, capsys):
     assert "1 files are of no test sample that is scored: 03001627/other_0.obj" in out
 
 
+def test_a_grid_without_a_cell_above_the_threshold_says_so(project):
+    for number, (key, grid, _) in enumerate(samples()):
+        np.save(put("predictions", key, ".npy"), grid * (0.4 if number == 0 else 0.7))
+    score.main(Path("predictions"))
+    failed = table("data/scores/predictions@as_is/failures.csv")
+    assert [row["reason"] for row in failed] == ["an empty shape at --threshold 0.5"]
+
+
 def test_photos_are_what_a_method_is_given(project):
     score.main(Path("photos"), photos=True)
     listed = Path("photos/photos.txt").read_text().split()
