@@ -1,6 +1,6 @@
 """A file of a shape -> a prediction, in the file's own coordinates.
 
-    .obj .off .ply .stl .glb .gltf  a mesh; points where there are no faces
+    .obj .off .ply .stl .glb ...    a mesh, in any format of `geometry/meshes.py`; points where there are no faces
     .xyz .pts                       points, the first three numbers of a line
     .npy .npz                       points (P, 3), or a grid (R, R, R) of probabilities or bool, indexed [x, y, z]; of
                                     several arrays `probability`, `occupancy` or `points`, as `predict` writes them
@@ -24,7 +24,7 @@ from pipeline.scoring.predictions import Prediction
 from pipeline.sources import binvox
 
 TEXTS, ARRAYS, GRID = (".xyz", ".pts"), (".npy", ".npz"), ".binvox"
-MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
+MESHES = tuple(f".{name}" for name in meshes.FORMATS)
 ENDINGS = (*MESHES, *TEXTS, *ARRAYS, GRID)
 ARRAY_NAMES = ("probability", "occupancy", "points")
 
