@@ -92,6 +92,7 @@ def test_a_systems_predictions_score_what_the_system_scores(project, monkeypatch
     assert not Path("data/scores/s@as_is/failures.csv").exists()
 
 
+@pytest.mark.long
 def test_the_truth_as_grids_is_perfect_at_any_side(project):
     for key, grid, _ in samples():
         np.save(put("fine", key, ".npy"), grid.repeat(2, 0).repeat(2, 1).repeat(2, 2))
@@ -109,6 +110,7 @@ def test_the_truth_as_grids_is_perfect_at_any_side(project):
         score.main(Path("coarse"))
 
 
+@pytest.mark.long
 def test_a_frame_is_set_right_by_its_rule_and_its_name_tells(project, capsys):
     boxes("predictions", scale=3, shift=0.7)
     for align in ("as_is", "longest_side", "axes_y_z_x+longest_side", "best_of_24+scaled_icp"):
@@ -149,6 +151,7 @@ def test_open_meshes_and_solid_ones_are_voted_on(project):
             assert value == pytest.approx((full & grid).sum() / (full | grid).sum(), abs=1e-6)
 
 
+@pytest.mark.long
 def test_what_is_missing_or_no_shape_fails_and_is_named(project, capsys):
     boxes("predictions")
     files = sorted(Path("predictions").rglob("*.obj"))
@@ -209,6 +212,7 @@ def test_photos_are_in_colour_where_there_is_any(project):
         assert (np.array(Image.open(path))[..., :3] == (10, 20, 30)).all()
 
 
+@pytest.mark.long
 def test_a_preset_knows_where_files_lie_and_how_they_are_turned(project):
     """The camera of the shards looks along -Z, with +X to its left."""
     for number, (_, _, half) in enumerate(samples()):

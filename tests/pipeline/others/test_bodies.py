@@ -34,6 +34,7 @@ def test_a_closed_mesh_is_as_it_was():
     assert filled(points, 16, solid=True) is points
 
 
+@pytest.mark.long
 def test_an_open_mesh_fills_what_the_data_sets_meshes_would():
     found = filled(Prediction(mesh=open_box(0.5, 0.5, 0.5)), 16)
     expected = np.zeros((16, 16, 16), bool)

@@ -82,6 +82,7 @@ def test_longest_side():
     np.testing.assert_allclose(moved(away, "longest_side"), shape().vertices, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("azimuth", [0, 30, 200])
 def test_the_frame_of_the_photo(azimuth):
     """A file says what its photo shows: right, up, and towards the camera."""
