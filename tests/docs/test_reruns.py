@@ -37,7 +37,7 @@ for path in map(Path, sys.argv[1:]):
         path.write_text(json.dumps(dict.fromkeys({FIGURES}, found)))
     else:
         table = path if path.suffix else path / "{CATEGORY}.csv"
-        table.write_text(f"samples,views,iou,iou_0.4,val_iou,val_bce,val_chamfer\\n1,1,{{found}},1,1,1,1\\n")
+        table.write_text(f"samples,views,iou,chamfer_unsquared,val_iou,val_chamfer\\n1,1,{{found}},1,1,1\\n")
 """
 
 
@@ -111,6 +111,10 @@ def test_other_commands(project: Project, command: str) -> None:
     shown = project.run(*itertools.chain.from_iterable(words))
     if command.startswith("dvc metrics show"):
         assert "category_mean_shape" in shown and max(map(len, shown.splitlines())) <= WIDTH
+    if command.startswith("dvc plots show"):
+        charts = (project.folder / "dvc_plots/index.html").read_text(encoding="utf-8")
+        titles = set(re.findall(r'"title": {"text": "([^"]+)"', charts))
+        assert titles == {"data/curves/r3d.csv", "data/views/r3d.csv"}  # which tell systems apart
 
 
 def test_a_shared_value_reruns_all_that_share_it(project: Project) -> None:
