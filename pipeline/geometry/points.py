@@ -8,9 +8,8 @@ from pipeline.geometry import meshes
 from pipeline.geometry.meshes import Mesh
 
 OVERSAMPLING = 4  # points drawn for each that is kept, as inner walls are left out
-INWARD = (
-    1 - 1e-6
-)  # shapes are drawn in by this: a face on a grid plane belongs to the inner cell, whatever its rounding
+# Shapes are drawn in by this: a face on a grid plane belongs to the inner cell, rounded or not.
+INWARD = 1 - 1e-5
 SNAP = 2.0**32  # parts of a cell that are told apart: a face that should lie on a plane through the origin does
 
 
