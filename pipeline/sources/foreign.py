@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from pipeline.geometry.meshes import FORMATS
 from pipeline.sources import tree
 
 MODELS = (
     ".3dm .3ds .abc .blend .c4d .dwg .dxf .fbx .iges .igs .jt .lwo .ma .max .mb .skp .sldprt .step .stp "
     ".usd .usda .usdc .usdz .vrml .wrl .x .x3d"
 ).split()
-READ = ".3mf .dae .glb .gltf .obj .off .ply .stl".split()  # which are not read where they are compressed
+READ = [f".{name}" for name in FORMATS]  # which are not read where they are compressed
 ARCHIVES = ".7z .rar .tar .tar.bz2 .tar.gz .tar.xz .tar.zst .tbz2 .tgz .txz".split()
 COMPRESSED = ".bz2 .gz .xz .zst".split()
 ENDS = {*MODELS, *ARCHIVES, *(model + end for model in (*MODELS, *READ) for end in COMPRESSED)}
