@@ -43,10 +43,11 @@ def opened(browser: Any, address: str, width: int = 1280, **options: Any) -> Ite
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     yield page
-    page.close()
     own = ("data:", "blob:", address.split("#")[0].rstrip("/"))
-    assert not [url for url in asked if not url.startswith(own)]
-    assert not [error for error in errors if NO_GPU not in error]
+    others = [url for url in asked if not url.startswith(own)]
+    wrong = [error for error in errors if NO_GPU not in error]
+    page.close()
+    assert not others and not wrong
 
 
 def pixels(element: Any) -> np.ndarray:

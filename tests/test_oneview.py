@@ -37,7 +37,9 @@ def test_help_lists_what_is_no_stage_and_waits_for_no_library(tmp_path: Path, gi
     assert "  predict     photos in, shapes out\n" in result.stdout
     assert commands() and not {*commands()} & {*ROAD}
     assert not any(f"\n  {name} " in result.stdout for name in ROAD)
-    assert run(tmp_path, *COMMAND, "predict", "--help").stdout.startswith("usage: oneview predict [-h] --out OUT ")
+    shown = run(tmp_path, *COMMAND, "predict", "--help").stdout
+    assert shown.startswith("usage: oneview predict [-h] --out OUT ") and "python -m" not in shown
+    assert "\n    oneview predict chair.jpg --out chair.glb\n" in shown
 
 
 def test_what_is_no_command_is_refused(tmp_path: Path) -> None:

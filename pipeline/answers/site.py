@@ -29,7 +29,7 @@ from pipeline.sources.photos import CUT_OUTS, HELP, Photo, read_photo
 MEGABYTES, MEGAPIXELS = 20, 50  # of a photo, at most
 SHOWN = 240  # pixels along the shorter side of what the network saw, at least
 VIEW = (60, 70, 2.2)  # of the camera at first: degrees about Y and from it, and how far it is
-ALIKE = "Training shape that looks most alike"
+ALIKE = "Nearest training shape"
 WORDS = f"""# One photo in, one shape out
 
 Drop a photo of one object, on a plain background if you can: JPEG, PNG or WebP, at most {MEGABYTES} MB and {MEGAPIXELS}
@@ -73,7 +73,9 @@ class Answers:
     files: dict[str, Path]
     visits: Visits
 
-    def __call__(self, upload: dict[str, Any] | None, name: str, cut_out: str, session: str) -> Outputs:
+    def __call__(
+        self, upload: dict[str, Any] | None, name: str, cut_out: str, all_pieces: bool, session: str
+    ) -> Outputs:
         """Of an upload as Gradio has it; what fails is said, and nothing else shown."""
         nothing = None, None, None, gr.Model3D(value=None, label=ALIKE), None
         if not upload:
@@ -83,7 +85,7 @@ class Answers:
             self.visits.folders[session].add(path.parent)
         folder = self.visits.folder(session)
         try:
-            found = self.answered(path, name, cut_out, folder)
+            found = self.answered(path, name, cut_out, all_pieces, folder)
         except (ValueError, OSError) as error:
             words = told(error).replace(str(path), path.name).replace(HELP, "a plain or a transparent background helps")
             found = f"**No shape:** {words}", *nothing
@@ -93,9 +95,9 @@ class Answers:
         shutil.rmtree(folder, ignore_errors=True)
         return "", *nothing
 
-    def answered(self, path: Path, name: str, cut_out: str, folder: Path) -> Outputs:
+    def answered(self, path: Path, name: str, cut_out: str, all_pieces: bool, folder: Path) -> Outputs:
         photo, network = opened(path, cut_out), kept(self.files[name])
-        shape = network.answer([photo])
+        shape = network.answer([photo], all_pieces=all_pieces)
         files = [folder / f"{path.stem}{end}" for end in network.formats]
         for file in files:
             shape.save(file)
@@ -142,8 +144,8 @@ def alike(network: Network, photo: Photo) -> tuple[Prediction, str] | None:
 def page(answers: Answers, examples: Sequence[str]) -> gr.Blocks:
     """The page; `examples` are photos to try."""
 
-    def answer(upload: dict[str, Any] | None, name: str, how: str, request: gr.Request) -> Outputs:
-        return answers(upload, name, how, request.session_hash or "")
+    def answer(upload: dict[str, Any] | None, name: str, how: str, all_pieces: bool, request: gr.Request) -> Outputs:
+        return answers(upload, name, how, all_pieces, request.session_hash or "")
 
     def leave(request: gr.Request) -> None:
         answers.visits.end(request.session_hash or "")
@@ -155,6 +157,7 @@ def page(answers: Answers, examples: Sequence[str]) -> gr.Blocks:
                 photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=300)
                 system = gr.Dropdown(list(answers.files), label="System")
                 how = gr.Dropdown([name for name in CUT_OUTS if name != "rembg"], label="Cut out by")
+                pieces = gr.Checkbox(label="Pieces beside the largest as well")
                 gr.Examples([[path] for path in examples], [photo], label="Examples")
             with gr.Column(min_width=300, scale=2):
                 said = gr.Markdown(elem_id="said")
@@ -172,12 +175,12 @@ def page(answers: Answers, examples: Sequence[str]) -> gr.Blocks:
         # Unprocessed, so that what is no picture comes to where that is told; Gradio sees to it that it is an upload.
         asked: dict[str, Any] = {
             "fn": answer,
-            "inputs": [photo, system, how],
+            "inputs": [photo, system, how, pieces],
             "outputs": [said, cut, seen, shape, near, files],
             "preprocess": False,
             "api_visibility": "private",
         }
-        for event in (photo.change, system.change, how.change):
+        for event in (photo.change, system.change, how.change, pieces.change):
             event(**asked)
         made.unload(leave)
     return made

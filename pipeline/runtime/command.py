@@ -89,9 +89,10 @@ def _on_stop(handler: Callable[..., Any]) -> None:
 
 def parser(module: str, document: str | None, *arguments: Argument) -> argparse.ArgumentParser:
     """The parser of a module: how it is called, what its docstring says, its arguments."""
+    program = PROGRAMS.get(module, by_python := f"python -m {module}")
     made = argparse.ArgumentParser(
-        PROGRAMS.get(module, f"python -m {module}"),
-        description=document,
+        program,
+        description=(document or "").replace(by_python, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -34,7 +34,7 @@ def test_what_a_session_left_goes_with_it(answers: site.Answers) -> None:
     upload = uploaded(answers, "ring.png")
     photo(Path(upload["path"]), (255, 255, 255))
     for session in ("a", "b"):
-        words, cut, seen, shape, _, files = answers(upload, "half", "auto", session)
+        words, cut, seen, shape, _, files = answers(upload, "half", "auto", False, session)
         assert words.endswith("by constant.") and Image.open(cut).mode == "LA" and Image.open(seen).width >= 240
         assert shape == files[0] and [Path(file).name for file in files[:2]] == ["ring.glb", "ring.obj"]
         assert all(Path(file).stat().st_size for file in files)
@@ -57,17 +57,17 @@ def test_an_answer_to_a_page_that_was_closed_leaves_nothing(
         return found
 
     monkeypatch.setattr(site, "opened", closing)
-    assert answers(upload, "half", "auto", "a")[:2] == ("", None)
+    assert answers(upload, "half", "auto", False, "a")[:2] == ("", None)
     assert not list(answers.visits.room.iterdir())
 
 
 def test_what_cannot_be_is_said_without_where_it_lies(answers: site.Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = uploaded(answers, "big.png")
     Image.new("RGB", (80, 60), "white").save(upload["path"])
-    words, *rest = answers(upload, "half", "auto", "a")
+    words, *rest = answers(upload, "half", "auto", False, "a")
     assert words.startswith("**No shape:** big.png: expected an object, got a picture in one colour; a plain or")
     assert rest[:3] == [None, None, None] and rest[-1] is None
     monkeypatch.setattr(site, "MEGAPIXELS", 0.001)
-    words, *_ = answers(upload, "half", "auto", "a")
+    words, *_ = answers(upload, "half", "auto", False, "a")
     assert words == "**No shape:** big.png: expected a photo of at most 0.001 megapixels, got 0"
-    assert answers(None, "half", "auto", "a")[0] == ""
+    assert answers(None, "half", "auto", False, "a")[0] == ""
