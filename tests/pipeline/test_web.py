@@ -157,6 +157,7 @@ def test_what_cannot_be_is_said_and_nothing_is_shown(browser: Any, address: str,
         assert fits(page)
         page.locator("button.gallery-item").nth(2).click()
         said(page, "by recall")
+        settled(page, page.locator("#shape canvas"))
 
 
 def test_a_port_that_is_taken_and_a_file_that_is_not_there_are_said() -> None:
