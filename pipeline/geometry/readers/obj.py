@@ -59,7 +59,7 @@ def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _statements(data: bytes) -> bytes:
-    """A statement a line, its keyword in front, without tabs."""
+    """A statement a line, its keyword in front, with no blanks but spaces."""
     if b"#" in data:
         data = _COMMENT.sub(b"", data)
     if b"\\" in data:
@@ -67,10 +67,11 @@ def _statements(data: bytes) -> bytes:
         if data.rstrip().endswith(b"\\"):
             raise MeshError("truncated", "expected a last statement that does not go on, got a backslash at its end")
         data = _CONTINUED.sub(b" ", data)
-    if b"\t" in data:
-        data = data.replace(b"\t", b" ")
+    for blank in (b"\t", b"\v", b"\f"):
+        data = data.replace(blank, b" ")
     if data[:1] == b" " or b"\n " in data:
         data = _INDENT.sub(b"", data)
+    data = data.replace(b"\nfo ", b"\nf ")  # as the format's second version had it
     _refuse_cut(data[data.rfind(b"\n") + 1 :])
     return data
 

@@ -15,7 +15,7 @@ from pipeline.geometry.readers.polygons import triangulated
 from pipeline.geometry.readers.text import plain
 
 _COMMENT = re.compile(rb"#[^\n]*")
-_KEYWORD = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF[ \t]*(BINARY)?")
+_KEYWORD = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?(?:OFF|off)[ \t]*(BINARY)?")
 # Of vertices, faces and, often forgotten, edges, in one line; or else the three of them wherever lines end.
 _COUNTS = re.compile(
     rb"\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t]*(?:\n(?!\s*\d+[ \t]*\n)|\Z)|\s*(\d+)\s+(\d+)\s+\d+(?=\s|\Z)"

@@ -75,6 +75,8 @@ def test_two_hundred_ways_to_write_a_solid() -> None:
         TETRAHEDRON.replace("f 1 3 2", "f\\\n 1 3 2"),
         TETRAHEDRON.replace("v 1 0 0", "v 1 \\\n0 \\\n0"),
         TETRAHEDRON.replace("\n", "\r\n").replace("f 1 3 2", "f 1 \\\r\n3 2"),
+        TETRAHEDRON.replace("f 1 3 2", "\f f\v1 3 2"),
+        TETRAHEDRON.replace("f 1 3 2", "fo 1 3 2"),
         "mtllib C:\\models\\\n" + TETRAHEDRON,
         TETRAHEDRON + "vt 0.5",
         TETRAHEDRON + "vt 0.5 \\\n0.5\n",

@@ -51,6 +51,7 @@ def test_two_hundred_ways_to_write_a_solid() -> None:
     [
         TETRAHEDRON.replace("OFF\n4", "OFF4"),
         TETRAHEDRON.replace("OFF\n", ""),
+        TETRAHEDRON.replace("OFF", "off"),
         TETRAHEDRON.replace("4 4 6", "4 4"),
         TETRAHEDRON.replace("4 4 6", "4\n4\n6"),
         TETRAHEDRON.replace("\n", "\r\n"),
