@@ -1,6 +1,6 @@
 """Solid voxels: how right and how fast, beside what else a user would take.
 
-    python -m benchmarks.voxelize --root /data/ShapeNetCore.v2 [suite speed memory]
+    python -m benchmarks.voxelize --root /data/ShapeNetCore.v2 [suite sheets steady speed memory]
 
 Writes these parts of benchmarks/results/voxelize.json, all unless some are named. Every method gets the same meshes in
 one process and one thread, mesh by mesh; seconds are CPU seconds after the mesh is loaded.
@@ -8,6 +8,8 @@ one process and one thread, mesh by mesh; seconds are CPU seconds after the mesh
     suite     mean IoU and seconds by damage (`damage.py`) and method. A peer's grid is scored as it comes and together
               with the cells that the damaged surface touches, and the better of the two counts; where it raises, these
               cells alone are its answer, and the failure is counted.
+    sheets    the same of shapes made of sheets (`sheets.py`), by kind
+    steady    IoU of this project's grids at 64^3 and at 128^3 pooled, on `--sample` meshes of `--root`
     speed     seconds a mesh of `--root`: this project on all of them, the peers on `--sample` of them, and the median
               over meshes of peer / this project
     memory    growth of the peak resident memory of a fresh process, by resolution
@@ -28,11 +30,13 @@ import numpy as np
 import trimesh
 from scipy.ndimage import binary_fill_holes
 
-from benchmarks import common, damage
+from benchmarks import common, damage, sheets
 from pipeline.geometry.meshes import Mesh
 from pipeline.geometry.solid import solid, surface
+from pipeline.records.ready import pooled
 
 RESOLUTION = 64
+STEADY = 0.97  # IoU of grids of one mesh at two resolutions, from where on they are one shape
 LIBRARIES = ("libigl", "numpy", "open3d", "scipy", "trimesh")
 Grid = np.ndarray
 Method = Callable[[Mesh, int], Grid]
@@ -110,32 +114,57 @@ def attempt(method: Method, mesh: Mesh) -> tuple[float, Grid | None]:
 
 def suite(solids: Iterable[tuple[str, damage.Solid]]) -> dict[str, Any]:
     """By damage and method: mean IoU, median seconds and failures; over all damages: mean and worst IoU."""
-    rows: dict[tuple[str, str], list[tuple[float, float, float, bool]]] = {}
-    names = []
-    for name, shape in solids:
-        names.append(name)
-        for kind in damage.KINDS:
-            case = damage.broken(shape, kind, name, RESOLUTION)
-            if case is None:
-                continue
-            mesh, truth = case
-            shell = surface(mesh.vertices, mesh.faces, RESOLUTION)
-            for label, method in METHODS.items():
-                seconds, grid = attempt(method, mesh)
-                answer = shell if grid is None else grid
-                score = damage.iou(answer, truth), damage.iou(answer | shell, truth)
-                rows.setdefault((kind, label), []).append((*score, seconds, grid is None))
-        print(f"  {len(names)} {name}", flush=True)
-    table = {kind: {label: summary(rows[kind, label]) for label in METHODS} for kind in damage.KINDS}
+    named = list(solids)
+    made = (
+        (kind, name, damage.broken(shape, kind, name, RESOLUTION)) for name, shape in named for kind in damage.KINDS
+    )
+    by_damage, over_all = scored((kind, name, case) for kind, name, case in made if case)
+    return {"solids": [name for name, _ in named], "by_damage": by_damage, "over_all": over_all}
+
+
+def of_sheets(count: int) -> dict[str, Any]:
+    """The same of `count` shapes of each kind of sheets."""
+    every = [(kind, number) for number in range(count) for kind in sheets.KINDS]
+    by_kind, over_all = scored((kind, f"{kind} {n}", sheets.case(kind, n, RESOLUTION)) for kind, n in every)
+    return {"shapes": count, "by_kind": by_kind, "over_all": over_all}
+
+
+def scored(cases: Iterable[tuple[str, str, tuple[Mesh, Grid]]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of (kind, name, (mesh, true grid)), tables by kind and method, and over all kinds."""
+    rows: dict[str, dict[str, list[tuple[float, float, float, bool]]]] = {}
+    for kind, name, (mesh, truth) in cases:
+        shell = surface(mesh.vertices, mesh.faces, RESOLUTION)
+        for label, method in METHODS.items():
+            seconds, grid = attempt(method, mesh)
+            answer = shell if grid is None else grid
+            score = damage.iou(answer, truth), damage.iou(answer | shell, truth)
+            rows.setdefault(kind, {}).setdefault(label, []).append((*score, seconds, grid is None))
+        print(f"  {kind}: {name}", flush=True)
+    table = {kind: {label: summary(found) for label, found in methods.items()} for kind, methods in rows.items()}
     over_all = {
         label: {
-            "mean_iou": float(np.mean([table[kind][label]["iou"] for kind in damage.KINDS])),
-            "worst_class_iou": float(min(table[kind][label]["iou"] for kind in damage.KINDS)),
-            "seconds": float(np.nanmedian([row[2] for kind in damage.KINDS for row in rows[kind, label]])),
+            "mean_iou": float(np.mean([methods[label]["iou"] for methods in table.values()])),
+            "worst_class_iou": float(min(methods[label]["iou"] for methods in table.values())),
+            "seconds": float(np.nanmedian([row[2] for methods in rows.values() for row in methods[label]])),
         }
         for label in METHODS
     }
-    return {"solids": names, "by_damage": table, "over_all": over_all}
+    return table, over_all
+
+
+def steadiness(root: Path, sample: int) -> dict[str, Any]:
+    """IoU of this project's grids with those of twice the side, pooled: a shape must not depend on the side."""
+    found = []
+    for ref in common.models(root, sample):
+        mesh = damage.load(root, ref)
+        found.append(damage.iou(ours(mesh, RESOLUTION), pooled(ours(mesh, 2 * RESOLUTION), RESOLUTION)))
+    scores = np.array(found)
+    return {
+        "meshes": len(scores),
+        "mean": float(scores.mean()),
+        "least": float(scores.min()),
+        f"share_of_at_least_{STEADY}": float((scores >= STEADY).mean()),
+    }
 
 
 def summary(rows: list[tuple[float, float, float, bool]]) -> dict[str, float]:
@@ -197,12 +226,16 @@ def peak() -> int:
 
 
 def show(result: dict[str, Any]) -> None:
-    if "suite" in result:
-        table = result["suite"]["by_damage"]
+    for part, by in (("suite", "by_damage"), ("sheets", "by_kind")):
+        if part not in result:
+            continue
+        table = result[part][by]
         print(f"{'mean IoU':36}" + "".join(f"{kind[:10]:>11}" for kind in table) + "       mean  s/mesh")
-        for label, row in result["suite"]["over_all"].items():
+        for label, row in result[part]["over_all"].items():
             cells = "".join(f"{table[kind][label]['iou']:11.4f}" for kind in table)
             print(f"{label:36}{cells}{row['mean_iou']:11.4f}{row['seconds']:8.3f}")
+    if "steady" in result:
+        print(f"64^3 against 128^3: {result['steady']}")
     if "speed" in result:
         for label, ratio in result["speed"]["ratio"].items():
             print(f"{label:36}{result['speed']['seconds'][label]:8.3f} s/mesh, {ratio:.1f} times this project's")
@@ -212,11 +245,14 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.voxelize", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=["suite", "speed", "memory", []], help="all if none is given")
+    parser.add_argument(
+        "parts", nargs="*", choices=["suite", "sheets", "steady", "speed", "memory", []], help="all if none is given"
+    )
     parser.add_argument("--root", type=Path, default=Path("data/embedded"), help="data set with meshes")
     parser.add_argument("--families", type=int, default=1, help="members of each embedded family in the suite")
     parser.add_argument("--watertight", type=int, default=8, help="watertight meshes of --root in the suite")
-    parser.add_argument("--sample", type=int, default=90, help="meshes of --root on which the peers' speed is measured")
+    parser.add_argument("--sheets", type=int, default=8, help="shapes of each kind of sheets")
+    parser.add_argument("--sample", type=int, default=90, help="meshes of --root for the peers' speed, and for steady")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[32, 64, 128, 256], help="for memory")
     options = parser.parse_args()
     os.environ["IGL_NUM_THREADS"] = "1"  # before libigl is imported
@@ -226,6 +262,8 @@ def main() -> None:
     solids = chain(damage.families(options.families), damage.watertight(options.root, options.watertight))
     parts: dict[str, Callable[[], Any]] = {
         "suite": lambda: suite(solids),
+        "sheets": lambda: of_sheets(options.sheets),
+        "steady": lambda: steadiness(options.root, options.sample),
         "speed": lambda: speed(options.root, options.sample),
         "memory": lambda: memory(options.resolutions),
     }

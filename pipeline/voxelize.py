@@ -34,7 +34,13 @@ MODES = ("solid", "surface")
 UNCOVERED = (
     0.01  # share of the surface that may have no cell: past it a computed grid is a reject, a ready one is named
 )
-MODULES = ("pipeline.geometry.solid", "pipeline.geometry.patches", *ready.MODULES, "pipeline.voxelize")
+MODULES = (
+    "pipeline.geometry.solid",
+    "pipeline.geometry.patches",
+    "pipeline.geometry.mouths",
+    *ready.MODULES,
+    "pipeline.voxelize",
+)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 A patch is a set of faces joined by edges that have exactly two faces. It is closed by a fan of triangles over each rim
 (loop of its border): modulo 2 that closes it, whatever the rim's shape. Small or flat rims get such a lid; patches with
-any other rim are counted together, which suits bodies made of loose panels, and where such rims are nearly flat by
-themselves as well. A wide rim on top of its patch, with
-nothing standing over it, is a mouth: that patch holds nothing, so a bowl or tub made of one sheet stays a shell, while
-the same sheet upside down or on its side (a dome, a box without bottom or front) is filled.
+any other rim are counted together, which suits bodies made of loose panels, and where such rims are nearly flat, or
+their patch is deep behind them, by themselves as well. Patches with a mouth (see `mouths.py`) hold nothing, so a bowl
+or tub made of one sheet stays a shell, while the same sheet upside down or on its side (a dome, a box without bottom or
+front) is filled; nor do small bent sheets, as leaves are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
-HOLE_RADIUS = 0.1  # rims up to this radius are damage, whatever their shape
-FLAT, WAVY = 0.02, 0.04  # wider ones get a lid up to the first waviness; up to the second, beside counting without one
-CLEARANCE = 0.01  # by which something has to rise above a rim to stand over it
+from pipeline.geometry import mouths
+from pipeline.geometry.mouths import Rims
+
+FLAT, WAVY = 0.02, 0.04  # wide rims get a lid up to the first waviness; up to the second, beside counting without one,
+ROUGH = 0.18  # or up to this one where their patch is deep,
+DEEP = 1.5  # which it is with so many times the area of its lids
 MOST_CUTS = 64  # rounds of sewing; a free edge gets at most one new corner a round
 PARALLEL = 1e-3  # by which directions (unit vectors) may differ to be one
 
@@ -91,35 +95,66 @@ def close(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarr
     owner = patch[face[border]]
     nodes, node = np.unique(owner[:, None] * len(vertices) + ends[border], return_inverse=True)
     node = node.reshape(-1, 2)
-    rim = _components(node[:, 0], node[:, 1], len(nodes))[node[:, 0]]
-    centre, radius, waviness, level, free = _rims(vertices[ends[border]], uses[edge[border]] == 1, rim)
+    loop = _components(node[:, 0], node[:, 1], len(nodes))[node[:, 0]]
+    rims = _rims(vertices[ends[border]], uses[edge[border]] == 1, loop, owner)
 
-    home = np.zeros(len(radius), np.int64)
-    home[rim] = owner
-    group = np.arange(1, patch.max(initial=-1) + 2)
-    low, high = np.full((len(group), 3), np.inf), np.full((len(group), 3), -np.inf)
-    np.minimum.at(low, patch, vertices[faces].min(axis=1))
-    np.maximum.at(high, patch, vertices[faces].max(axis=1))
-    top, depth = high[home, 1], high[home, 1] - low[home, 1]
-    on_top = (top - centre[:, 1] < 0.25 * depth) & (depth > 0.25 * radius)
-    mouth = (radius > HOLE_RADIUS) & level & free & on_top
-    for i in np.flatnonzero(mouth):  # no mouth where a patch stands above the rim's centre
-        over = (low[:, ::2] <= centre[i, ::2]).all(axis=1) & (high[:, ::2] >= centre[i, ::2]).all(axis=1)
-        mouth[i] = not np.any(over & (high[:, 1] > top[i] + CLEARANCE))
-    small = radius <= HOLE_RADIUS
-    lidded = ~mouth & (small | (waviness <= FLAT))
+    mouth, twin, host = mouths.look(vertices[faces], patch, rims)
+    wall = twin >= 0
+    group = np.arange(1, len(host) + 1)
+    deep = _areas(vertices[faces], patch, len(group)) > DEEP * np.bincount(rims.home, rims.area, len(group))
+    outline = _outlines(rims, deep)
+    rough = np.where(deep[rims.home], ROUGH, WAVY)  # how wavy a rim may be to get a lid
+    lidded = ~mouth & (wall | (rims.waviness <= FLAT) | ~(rims.wide | outline[rims.home]))
     own, again = group.copy(), np.ones(len(group), bool)
-    group[home[~lidded]] = 0
-    group[home[mouth]] = -1
-    again[home[mouth | ~(small | (waviness <= WAVY))]] = False
+    group[rims.home[~lidded]] = 0
+    group[rims.home[mouth]] = -1
+    group[outline] = -1
+    again[rims.home[mouth | ~(lidded | (rims.waviness <= rough))]] = False
     again &= group == 0
+    group[group > 0] = group[host[group > 0]]
 
-    fans = np.concatenate([vertices[ends[border]], centre[rim, None]], axis=1)
-    fan, fan_again = lidded[rim] & (group[owner] >= 0), again[owner]
+    fans, edge = _lids(rims, twin)
+    loop, owner = loop[edge], owner[edge]
+    fan, fan_again = lidded[loop] & (group[owner] >= 0), again[owner]
     face, face_again = group[patch] >= 0, again[patch]
     triangles = [vertices[faces[face]], fans[fan], vertices[faces[face_again]], fans[fan_again]]
     groups = [group[patch[face]], group[owner[fan]], own[patch[face_again]], own[owner[fan_again]]]
-    return np.concatenate(triangles), np.concatenate(groups), fans[fan | fan_again]
+    return np.concatenate(triangles), np.concatenate(groups), fans[(fan | fan_again) & ~wall[loop]]
+
+
+def _lids(rims: Rims, twin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles (T, 3, 3) that close the rims, modulo 2, and the edge (T,) of which each is.
+
+    A fan around the rim's centre, or where rims end a wall, a strip from the outer to the inner one, and there its fan.
+    """
+    edges = np.arange(len(rims.ends))
+    inner = np.where(twin < 0, np.arange(len(twin)), twin)
+    fans, strips, sides = np.concatenate([rims.ends, rims.centre[inner[rims.loop], None]], axis=1), [], []
+    for rim in np.flatnonzero(inner != np.arange(len(twin))):
+        mine = edges[rims.loop == rim]
+        ends, corners = rims.ends[mine], rims.ends[rims.loop == twin[rim]].reshape(-1, 3)
+        beside = corners[cKDTree(corners).query(ends.reshape(-1, 3))[1]].reshape(-1, 2, 3)
+        fans[mine, :2] = beside
+        strips += [np.concatenate([ends, beside[:, 1:]], axis=1), np.concatenate([ends[:, :1], beside], axis=1)]
+        sides += [mine, mine]
+    if not strips:
+        return fans, edges
+    # What the strip's inner side and the inner rim share is closed by neither.
+    wall = edges[twin[rims.loop] >= 0]
+    ends = fans[wall, :2]
+    turn = (ends[:, 0] < ends[:, 1])[np.arange(len(wall)), (ends[:, 0] != ends[:, 1]).argmax(axis=1)]
+    ends[turn] = ends[turn, ::-1]
+    _, first, times = np.unique(ends.reshape(-1, 6), axis=0, return_index=True, return_counts=True)
+    left = first[(times % 2 == 1) & (ends[first, 0] != ends[first, 1]).any(axis=1)]
+    kept = np.concatenate([edges[twin[rims.loop] < 0], wall[left]])
+    return np.concatenate([fans[kept], *strips]), np.concatenate([kept, *sides])
+
+
+def _outlines(rims: Rims, deep: np.ndarray) -> np.ndarray:
+    """Patches (P,) bool that are small bent sheets, as leaves are: not deep, with one rim, neither wide nor flat."""
+    single = np.bincount(rims.home, minlength=len(deep)) == 1
+    bent = np.bincount(rims.home, ~rims.wide & (rims.waviness > FLAT), len(deep)) > 0
+    return single & bent & ~deep
 
 
 def _components(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
@@ -128,23 +163,32 @@ def _components(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
     return connected_components(graph, directed=False)[1][:size].astype(np.int64)
 
 
-def _rims(ends: np.ndarray, unshared: np.ndarray, rim: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of each rim: centre (L, 3), radius, waviness, level (facing up or down), free (most of it unshared), each (L,).
+def _areas(triangles: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
+    """Area (size,) of all triangles (M, 3, 3) of each owner (M,)."""
+    sides = triangles[:, 1:] - triangles[:, :1]
+    return np.bincount(owner, np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1) / 2, size)
 
-    Waviness is the RMS distance from the rim's plane, as a share of its radius.
-    ends (E, 2, 3) of the border's edges, unshared (E,) bool: no other patch uses the edge, rim (E,) index.
+
+def _rims(ends: np.ndarray, unshared: np.ndarray, loop: np.ndarray, owner: np.ndarray) -> Rims:
+    """The rims that edges make up.
+
+    ends (E, 2, 3) of the border's edges, unshared (E,) bool: no other patch uses the edge, loop (E,) index, owner (E,)
+    patch.
     """
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    total = np.bincount(rim, length)
+    total = np.bincount(loop, length)
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return np.stack([np.bincount(rim, length * column, len(total)) / total for column in values.T], axis=1)
+        return np.stack([np.bincount(loop, length * column, len(total)) / total for column in values.T], axis=1)
 
+    home = np.zeros(len(total), np.int64)
+    home[loop] = owner
     centre = mean(ends.mean(axis=1))
-    spokes = ends - centre[rim, None]
+    spokes = ends - centre[loop, None]
     radius = np.zeros(len(total))
-    np.maximum.at(radius, rim, np.linalg.norm(spokes, axis=2).max(axis=1))
+    np.maximum.at(radius, loop, np.linalg.norm(spokes, axis=2).max(axis=1))
     spread = np.einsum("eki,ekj->eij", spokes, spokes).reshape(-1, 9) / 2
     variance, axes = np.linalg.eigh(mean(spread).reshape(-1, 3, 3))
-    waviness, level = np.sqrt(np.maximum(variance[:, 0], 0)) / radius, np.abs(axes[:, 1, 0]) > 0.7
-    return centre, radius, waviness, level, mean(unshared[:, None])[:, 0] > 0.5
+    waviness, free = np.sqrt(np.maximum(variance[:, 0], 0)) / radius, mean(unshared[:, None])[:, 0] > 0.5
+    area = _areas(np.concatenate([ends, centre[loop, None]], axis=1), loop, len(total))
+    return Rims(home, centre, axes[:, :, 0], radius, waviness, free, area, ends, loop)

@@ -2,7 +2,8 @@
 
     cells that a triangle touches, exactly                           surface
     weld, sew, split into patches, lid their rims                    patches.py
-    parity along lines in nine directions, majority of directions    _vote
+    parity along lines in nine directions                            _vote
+    majority of directions, region by region                         _held
     and whatever the outside cannot reach                            _fill
 
 Parity knows no winding, and each closed patch is counted for itself, so overlap and nesting do no harm.
@@ -23,6 +24,7 @@ from pipeline.geometry.points import INWARD, in_cells
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
+LEAST = 2  # directions that have to hold a region for inside, on average
 JITTER = (0.0137, -0.0091)  # in cells: keeps lines off the edges and faces that lie on cell centres
 
 
@@ -67,9 +69,10 @@ def solid(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.
     shell = _touched(vertices[faces], resolution)
     triangles, group, lids = patches.close(*patches.sew(*patches.weld(vertices, faces)))
     yes, no = _vote(triangles * INWARD, group, resolution)
-    body = shell | (yes > no)
+    lid = _touched(lids, resolution)
+    body = shell | _held(yes, no, shell, lid)
     # The fan over a rim that is not star-shaped covers air too: only its cells beside something else count.
-    lid = _touched(lids, resolution) & ndimage.binary_dilation(body)
+    lid &= ndimage.binary_dilation(body)
     grid, split = _fill(body | lid), ((yes > 0) & (no > 0))[~shell]
     lidded = np.count_nonzero(lid & ~shell) / np.count_nonzero(grid)
     return grid, replace(noted(grid), disagreement=float(split.mean()) if split.size else 0.0, lidded=lidded)
@@ -125,9 +128,10 @@ def _vote(triangles: np.ndarray, group: np.ndarray, resolution: int) -> tuple[np
     A line that crosses a group an odd number of times holds no cell for outside, except, if it runs down, those above
     its first crossing of the group: openings below do no harm, openings above do count.
     """
-    yes, no = np.zeros((2,) + (resolution,) * 3, np.int8)
+    yes = np.zeros((resolution,) * 3, np.int8)
+    no = np.full_like(yes, len(LINES))
     if not len(triangles):
-        return yes, no + np.int8(len(LINES))
+        return yes, no
     corners = np.arange(3 * len(triangles), dtype=np.uint32).reshape(-1, 3)
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(o3d.core.Tensor(triangles.reshape(-1, 3).astype(np.float32)), o3d.core.Tensor(corners))
@@ -138,14 +142,16 @@ def _vote(triangles: np.ndarray, group: np.ndarray, resolution: int) -> tuple[np
         line, depth, face = (hits[name].numpy() for name in ("ray_ids", "t_hit", "primitive_ids"))
         steps, doubts = _crossings(line.astype(np.int64), depth, group[face], resolution, rays.shape[:2], down)
         axes, way = (lead, second, 3 - lead - second), slice(None, None, -1 if down else 1)
-        held, doubt = np.zeros(rays.shape[:2], np.int16), np.zeros(rays.shape[:2], bool)
+        held, doubt, doubtful = np.zeros(rays.shape[:2], np.int16), np.zeros(rays.shape[:2], bool), doubts.any()
         for i, (into, out) in enumerate(zip(yes.transpose(axes)[way], no.transpose(axes)[way], strict=True)):
             held += steps[i]
-            doubt |= doubts[i]
             start = {0: 0, 1: resolution - 1 - i, -1: i}[climb]
             inside = held[start : start + resolution] > 0
             into += inside
-            out += ~(inside | doubt[start : start + resolution])
+            if doubtful:
+                doubt |= doubts[i]
+                inside |= doubt[start : start + resolution]
+            out -= inside
     return yes, no
 
 
@@ -176,6 +182,30 @@ def _crossings(
     odd = first[size % 2 == 1]
     doubts[layer[odd] if down else 0, line[odd]] = True
     return steps.reshape(-1, *lines), doubts.reshape(-1, *lines)
+
+
+def _held(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) -> np.ndarray:
+    """Cells (R, R, R) bool that the directions hold for inside.
+
+    A connected region that more of them hold for inside than for outside is so if they are LEAST, on average, and most
+    of its border is surface or lid: lines through holes make specks that hang in the air.
+    """
+    lean = np.where(shell, 0, yes - no)
+    if not (((yes > 0) & (no > 0) | (yes > 0) & (yes < LEAST)) & ~shell).any():
+        return lean > 0
+    region, count = ndimage.label(lean > 0)
+    wall, borders = shell | lid, np.zeros((2, count + 1))
+    for axis in range(3):
+        for side, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            at, beside = ([slice(None)] * axis + [part] for part in (side, other))
+            edge = (region[tuple(at)] > 0) & (region[tuple(beside)] == 0)
+            into = wall[tuple(beside)][edge]
+            found = region[tuple(at)][edge]
+            borders += [np.bincount(found[into == sort], minlength=count + 1) for sort in (False, True)]
+    voters = np.bincount(region.ravel(), yes.ravel()) / np.maximum(np.bincount(region.ravel()), 1)
+    inside = (voters >= LEAST) & (borders[0] <= borders[1])
+    inside[0] = False
+    return np.asarray(inside[region])
 
 
 def _fill(body: np.ndarray) -> np.ndarray:

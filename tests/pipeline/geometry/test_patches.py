@@ -52,6 +52,20 @@ def test_a_finer_top_is_no_mouth() -> None:
     assert np.array_equal(grid, expected) and note.disagreement == 0
 
 
+def test_a_small_bent_sheet_holds_nothing_and_a_small_hole_is_closed() -> None:
+    u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 5), indexing="ij")
+    leaf = np.stack([0.09 * u, 0.05 * u**2, 0.03 * v], axis=-1).reshape(-1, 3)
+    corner = np.arange(45).reshape(9, 5)
+    a, b, c, d = (part.ravel() for part in (corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]))
+    bent = trimesh.Trimesh(leaf, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]), process=False)
+    assert not len(patches.close(*patches.weld(bent.vertices, bent.faces))[0])
+    ball = trimesh.creation.icosphere(3, 0.3)
+    pierced = ball.faces[np.linalg.norm(ball.triangles_center - (0.3, 0, 0), axis=1) > 0.06]
+    triangles, group, lids = patches.close(*patches.weld(ball.vertices, pierced))
+    closed = trimesh.Trimesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles)).reshape(-1, 3))
+    assert len(lids) and len(np.unique(group)) == 1 and closed.is_watertight
+
+
 def test_each_closed_body_is_a_group_and_loose_panels_are_one() -> None:
     two = joined(*(trimesh.creation.box((0.2, 0.2, 0.2)).apply_translation((x, 0, 0)) for x in (-0.2, 0.2)))
     sheet = trimesh.Trimesh([(-0.4, 0.3, 0), (0.4, 0.3, 0.2), (0.4, 0.4, 0), (-0.4, 0.4, 0.3)], [(0, 1, 2), (0, 2, 3)])
