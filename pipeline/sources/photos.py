@@ -19,6 +19,7 @@ CUT_AT, FRAME = 256, 0.03  # GrabCut's picture, pixels a side, and the share of 
 PIECE, LEAST, MOST = 0.1, 0.005, 0.97  # of the largest piece what is kept; of what the frame holds what is an object
 FILLED = 0.95  # of its box is opaque where an alpha channel cuts nothing out
 SHADE, HUE, SHADED = (0.6, 0.95), 8, 0.1  # light and levels of 256 of a shadow; share of an object worth a warning
+FOOT = 0.75  # of the way down from an object's top is a shadow's middle, at least
 BRUSH = np.ones((3, 3), np.uint8)
 SMALLEST, BLACK = 9, 12  # pixels of an object, and levels of 256 up to which all of it is black
 CUT_OUTS = "auto", "alpha", "uniform", "grabcut", "rembg"
@@ -153,14 +154,18 @@ def _framed(rgba: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _shadowed(rgb: np.ndarray, mask: np.ndarray) -> str:
-    """A warning where much of what stands on a uniform background is of that colour, only darker, as shadows are."""
+    """A warning where much of an object at its foot is of its uniform background's colour, only darker, as shadows are."""
     colour = np.median(rgb[~mask], axis=0)
     if not (size := int(mask.sum())) or colour.max() < 128:
         return ""
     light = rgb[mask] @ colour / (colour @ colour)  # how much of the background's light each pixel has
     alike = np.abs(rgb[mask] - light[:, None] * colour).max(axis=1) <= HUE
-    shade = (alike & (light > SHADE[0]) & (light < SHADE[1])).sum() / size
-    return f", of which {shade:.0%} may be a shadow: --show shows it, --mask helps" if SHADED < shade < 0.9 else ""
+    shaded = alike & (light > SHADE[0]) & (light < SHADE[1])
+    rows, shade = np.nonzero(mask)[0], shaded.sum() / size
+    low = shaded.any() and (rows[shaded].mean() - rows.min()) / (np.ptp(rows) + 1) > FOOT
+    return (
+        f", of which {shade:.0%} may be a shadow: --show shows it, --mask helps" if low and SHADED < shade < 0.9 else ""
+    )
 
 
 def by_grabcut(rgb: np.ndarray) -> np.ndarray:

@@ -216,6 +216,13 @@ def test_a_shadow_is_warned_of() -> None:
     assert f"of which {share:.0%} may be a shadow" in photos.cut(pixels)[1]
 
 
+def test_a_gray_object_is_not_taken_for_its_shadow() -> None:
+    pixels, mask = seat()
+    pixels[mask, :3] = 217  # as bright faces of a rendered view
+    pixels[mask & (np.arange(120) > 90)[:, None], :3] = 120
+    assert photos.cut(pixels) == (pytest.approx(mask), "its uniform background")
+
+
 def test_the_noise_around_the_edges_of_a_jpeg_is_not_the_objects(tmp_path: Path) -> None:
     pixels, mask = seat()
     Image.fromarray(pixels[..., :3]).save(tmp_path / "a.jpg", quality=25)
