@@ -154,7 +154,7 @@ def _framed(rgba: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _shadowed(rgb: np.ndarray, mask: np.ndarray) -> str:
-    """A warning where much of an object at its foot is of its uniform background's colour, only darker, as shadows are."""
+    """A warning where an object's foot has much of its uniform background's colour, only darker, as shadows have."""
     colour = np.median(rgb[~mask], axis=0)
     if not (size := int(mask.sum())) or colour.max() < 128:
         return ""
