@@ -44,7 +44,7 @@ import numpy as np
 from pipeline.runtime.files import atomic_write
 from pipeline.shards.chunks import Chunks
 
-FORMAT, VERSION = "oneview-shard", 3
+FORMAT, VERSION = "oneview-shard", 4
 SHARDS = Path("data/shards")
 SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # called `<id>~<n>`, <id> a model of the training split
 PER_VIEW = ("views", "masks", "depth", "normals", "color")  # one chunk a view; of everything else, one a model

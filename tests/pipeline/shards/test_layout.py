@@ -87,7 +87,7 @@ def test_refuses_what_is_no_shard_of_this_version(tmp_path: Path) -> None:
     layout.write(path, iter([sample("a")]), 1, "s", "train", "f")
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 0
-    with pytest.raises(ValueError, match="train-000.h5: expected oneview-shard version 3, got oneview-shard version 0"):
+    with pytest.raises(ValueError, match="train-000.h5: expected oneview-shard version 4, got oneview-shard version 0"):
         ShardDataset(tmp_path, ["s"], "train")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="train-000.h5: expected an HDF5 shard"):
