@@ -283,10 +283,11 @@ def solid(grid: Tensor) -> Surface:
 
 
 def photo(raw: dict[str, Any]) -> np.ndarray:
-    """(H, W) uint8, as large as a cell of the sheet: the view as the network gets it, in finer pixels, on white."""
+    """(H, W) or (H, W, 3) uint8, as large as a cell of the sheet: the view as the network gets it, finer, on white."""
     mask = unpack_bits(raw["masks"], raw["views"].shape[-1])
-    picture, alpha = (prepare(v, mask, (CELL[1], CELL[0]))[0, 0, 0] for v in (raw["views"], 255 * mask.byte()))
-    return ((picture + 1 - alpha) * 255).round().byte().numpy()
+    views = raw.get("color", raw["views"])
+    picture, alpha = (prepare(v, mask, (CELL[1], CELL[0]))[0, 0] for v in (views, 255 * mask.byte()))
+    return ((picture + 1 - alpha) * 255).round().byte().movedim(0, -1).squeeze(-1).numpy()
 
 
 def words(row: Sample, shown: Sequence[str]) -> str:

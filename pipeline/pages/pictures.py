@@ -29,7 +29,7 @@ Surface = tuple[np.ndarray, np.ndarray]  # vertices (N, 3), faces (M, 3)
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the sheet: a photo as large as CELL, (H, W) uint8, surfaces (maybe empty), lines of text."""
+    """One line of the sheet: a photo as large as CELL, gray or in colour, surfaces (maybe empty), lines of text."""
 
     photo: np.ndarray
     truth: Surface

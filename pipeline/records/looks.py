@@ -13,10 +13,8 @@ from pipeline.runtime.files import sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
 
-MODULES = (
-    *(f"pipeline.geometry.looks.{name}" for name in "appearance files off palette textures visuals wavefront".split()),
-    __name__,
-)  # code that has a say in colours
+NAMES = "appearance files gltf off palette textures visuals wavefront".split()
+MODULES = (*(f"pipeline.geometry.looks.{name}" for name in NAMES), __name__)  # code that has a say in colours
 SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 # Of each file: its name, whether it was read, and of all places where it may lie what tells of a change there.
 Watched = list[tuple[str, bool, list[tuple[str, str]]]]

@@ -1,4 +1,4 @@
-"""How the triangles of a file look: an OBJ's by its MTL files, an OFF's by itself, others' by what trimesh reads.
+"""How the triangles of a file look: an OBJ's by its MTL files, glTF's and an OFF's by themselves, others' by trimesh.
 
 A texture or MTL file that is named and not there, or that is none, is passed over.
 """
@@ -6,9 +6,11 @@ A texture or MTL file that is named and not there, or that is none, is passed ov
 from __future__ import annotations
 
 from pipeline.geometry import bundles
-from pipeline.geometry.looks import off, visuals, wavefront
+from pipeline.geometry.looks import gltf, off, visuals, wavefront
 from pipeline.geometry.looks.appearance import Surface, joined
 from pipeline.geometry.looks.textures import Beside
+
+GLTF = ("glb", "gltf")
 
 
 def named(data: bytes, extension: str, beside: Beside) -> list[str]:
@@ -18,7 +20,7 @@ def named(data: bytes, extension: str, beside: Beside) -> list[str]:
         return sorted({name for part, own in parts for name in named(own, part.rpartition(".")[2].lower(), beside)})
     if extension == "obj":
         return wavefront.named(data, beside)
-    return visuals.uris(data) if extension in visuals.GLTF else []
+    return gltf.named(data) if extension in GLTF else []
 
 
 def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
@@ -28,4 +30,6 @@ def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
         return joined([part for part in parts if part])
     if extension == "obj":
         return wavefront.read(data, beside)
-    return off.read(data) if extension == "off" else visuals.read(data, extension, beside)
+    if extension in GLTF:
+        return gltf.read(data, beside)
+    return off.read(data) if extension == "off" else visuals.read(data, extension)

@@ -14,8 +14,12 @@ Beside = Callable[[str], bytes | None]  # the file of a name, as a model says it
 LARGEST = 1024  # pixels a side; larger ones are averaged down
 
 
-def read(data: bytes | None) -> np.ndarray | None:
-    """A texture (h, w, 3) uint8 of an image file, None where it is no picture that Pillow reads."""
+def read(data: bytes | None, opaque: bool = False) -> np.ndarray | None:
+    """A texture (h, w, 3) uint8 of an image file, None where it is no picture that Pillow reads.
+
+    Args:
+        opaque: whether all of it counts as opaque.
+    """
     from PIL import Image
 
     if data is None:
@@ -23,8 +27,10 @@ def read(data: bytes | None) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.draft(None, (LARGEST, LARGEST))
-            return texture(image)
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+            return texture(image, opaque)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's readers raise whatever their parsers raise
         return None
 
 

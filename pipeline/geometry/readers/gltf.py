@@ -33,19 +33,26 @@ def read(data: bytes) -> pieces.Piece:
         MeshError: `unreadable`, `truncated`, `unsupported` (an extension or version), `compression`, `missing_file` (a
             buffer in a file beside the `.gltf`, see `accessors.bundled`).
     """
-    document = Document(data)
+    return pieces.joined([piece for piece, _ in shown(Document(data))])
+
+
+Shown = tuple[pieces.Piece, dict[str, Any]]  # a piece in the world, and the primitive that it is of
+
+
+def shown(document: Document) -> list[Shown]:
+    """The pieces of what the default scene shows; raises as `read`."""
     required = document.told.get("extensionsRequired", [])
     if unknown := sorted(name for name in required if name not in KNOWN and not name.startswith(HARMLESS)):
         raise MeshError("unsupported", f"expected extensions that are known here, got {', '.join(unknown)}")
     nodes = document.told.get("nodes", [])
     if not nodes:
-        return pieces.joined([p for mesh in document.told.get("meshes", []) for p in _mesh(document, mesh, {})])
+        return [each for mesh in document.told.get("meshes", []) for each in _mesh(document, mesh, {})]
     places = {place: matrix for place, matrix, _ in _placed(nodes, _all_roots(nodes))}
     found = []
-    for place, matrix, shown in _placed(nodes, _roots(document.told)):
-        if shown and "mesh" in nodes[place]:
+    for place, matrix, visible in _placed(nodes, _roots(document.told)):
+        if visible and "mesh" in nodes[place]:
             found += _node(document, nodes[place], matrix, places)
-    return pieces.joined(found)
+    return found
 
 
 def _roots(told: dict[str, Any]) -> list[int]:
@@ -93,9 +100,7 @@ def _affines(translations: Any, rotations: np.ndarray, scales: Any) -> np.ndarra
     return matrices
 
 
-def _node(
-    document: Document, node: dict[str, Any], matrix: np.ndarray, places: dict[int, np.ndarray]
-) -> list[pieces.Piece]:
+def _node(document: Document, node: dict[str, Any], matrix: np.ndarray, places: dict[int, np.ndarray]) -> list[Shown]:
     """The pieces of a node's mesh in the world."""
     found = _mesh(document, document.told["meshes"][node["mesh"]], node, places)
     if "skin" in node:  # a skin's joints say where everything is
@@ -107,19 +112,19 @@ def _node(
         turns = told.get("ROTATION", np.tile([0.0, 0, 0, 1], (count, 1)))
         scales = told.get("SCALE", np.ones((count, 3)))
         matrices = list(matrix @ _affines(told.get("TRANSLATION", np.zeros((count, 3))), turns, scales))
-    return [(pieces.moved(vertices, each), faces) for each in matrices for vertices, faces in found]
+    return [((pieces.moved(at, each), faces), primitive) for each in matrices for (at, faces), primitive in found]
 
 
 def _mesh(
     document: Document, mesh: dict[str, Any], node: dict[str, Any], places: dict[int, np.ndarray] | None = None
-) -> list[pieces.Piece]:
+) -> list[Shown]:
     """The pieces of a mesh: in its own frame, or where a node's skin takes them."""
-    found = []
+    found: list[Shown] = []
     for primitive in mesh["primitives"]:
         mode = primitive.get("mode", TRIANGLES)
         if mode == POINTS or mode in LINES or "POSITION" not in primitive["attributes"]:
             continue
-        attributes, indices = _attributes(document, primitive)
+        attributes, indices = attributes_of(document, primitive, ("POSITION", "JOINTS_", "WEIGHTS_"))
         vertices = attributes["POSITION"].astype(np.float64)
         for weight, target in zip(
             node.get("weights", mesh.get("weights", [])), primitive.get("targets", []), strict=False
@@ -128,13 +133,14 @@ def _mesh(
                 vertices = vertices + weight * document.array(target["POSITION"])
         if "skin" in node and places is not None:
             vertices = _skinned(document, document.told["skins"][node["skin"]], attributes, vertices, places)
-        found.append((vertices, _triangles(mode, indices.astype(np.int64))))
+        found.append(((vertices, _triangles(mode, indices.astype(np.int64))), primitive))
     return found
 
 
-def _attributes(document: Document, primitive: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What a shape takes of a primitive's vertices, by name, and its indices."""
-    wanted = ("POSITION", "JOINTS_", "WEIGHTS_")
+def attributes_of(
+    document: Document, primitive: dict[str, Any], wanted: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The attributes of a primitive's vertices whose names begin with what is wanted, and its indices."""
     names = [name for name in primitive["attributes"] if name.startswith(wanted)]
     packed = primitive.get("extensions", {}).get(DRACO)
     if packed:
@@ -142,13 +148,13 @@ def _attributes(document: Document, primitive: dict[str, Any]) -> tuple[dict[str
     attributes = {name: document.array(primitive["attributes"][name]) for name in names}
     if "indices" in primitive:
         return attributes, document.array(primitive["indices"])[:, 0]
-    return attributes, np.arange(len(attributes["POSITION"]))
+    return attributes, np.arange(document.told["accessors"][primitive["attributes"]["POSITION"]]["count"])
 
 
 def _unpacked(
     data: bytes, ids: dict[str, int], document: Document, primitive: dict[str, Any], names: list[str]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """As `_attributes`, of data that Draco compressed."""
+    """As `attributes_of`, of data that Draco compressed."""
     import DracoPy
 
     try:
