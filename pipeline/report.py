@@ -18,8 +18,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     run("pipeline.report")
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,15 +51,15 @@ from pipeline.pages.pictures import (
     shaded,
     strip,
 )
-from pipeline.pages.scores import Line, Results
+from pipeline.pages.results import read_csv, read_results, read_samples
+from pipeline.pages.scores import Results
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_folder, atomic_write
 from pipeline.runtime.machine import device, one_thread
 from pipeline.runtime.params import Dataset, load, selected_systems
-from pipeline.scoring.figures import read_figures
 from pipeline.scoring.predictions import Prediction, predict
 from pipeline.scoring.scorer import batches
-from pipeline.scoring.tables import COMPARISON, COMPETITOR, METRICS, SCORES, judged_by
+from pipeline.scoring.tables import COMPETITOR, METRICS, SCORES
 from pipeline.shards.batches import grids, make_batch, unpack_bits
 from pipeline.shards.layout import SHARDS, VARIANTS, ShardDataset
 from pipeline.shards.views import prepare
@@ -310,45 +308,10 @@ def caption(pick: Pick, system: System, samples: dict[str, dict[Key, Sample]]) -
     )
 
 
-def read_results(systems: Sequence[str]) -> Results:
-    """What was scored of all, the systems in the order of the comparison."""
-    kinds = {row["name"]: row["kind"] for row in read_csv(COMPARISON / "table.csv")}
-    if missing := [name for name in systems if kinds.get(name) != "system"]:
-        raise ValueError(f"{COMPARISON / 'table.csv'}: expected all selected systems, lacks {missing[0]}")
-    pairs: dict[tuple[str, str, str, str], Any] = {
-        (row["scope"], row["a"], row["b"], row["metric"]): row
-        | {name: float(row[name]) for name in ("difference", "low", "high", "won", "shapes")}
-        for row in read_csv(COMPARISON / "pairs.csv")
-    }
-    overall = {(a, b, metric): row for (scope, a, b, metric), row in pairs.items() if scope == "overall"}
-    figures = {name: read_figures(name) for name in kinds}
-    return Results(kinds, figures, {name: read_lines(name) for name in kinds}, pairs, judged_by(overall))
-
-
-def read_samples(name: str) -> dict[Key, Sample]:
-    return {key_of(row): row for row in read_csv(SCORES / name / "samples.csv")}
-
-
-def read_lines(name: str) -> dict[tuple[str, str], Line]:
-    """Lines of metrics.csv by scope and score."""
-    numbers = ("mean", "low", "high", "samples")
-    rows = read_csv(SCORES / name / "metrics.csv")
-    return {(row["scope"], row["score"]): {key: float(row[key]) for key in numbers} for row in rows}
-
-
 def read_statuses(name: str) -> list[dict[str, str]]:
     """What became of every model of a category, as dataset.categories names it; variants are none."""
     rows = [row for row in read_csv(SHARDS / name / "status.csv") if row["split"] != VARIANTS]
     return [row | {"category": category(row["synset"] or name)} for row in rows]
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; ValueError where there is none."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
-    rows = list(csv.DictReader(io.StringIO(text)))
-    if not rows:
-        raise ValueError(f"{path}: expected a table with rows, found none")
-    return rows
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.metrics import Evaluation
 from pipeline.metrics import Params as MetricsParams
 from pipeline.pages import heat, pictures
+from pipeline.pages.results import read_samples
 from pipeline.pages.scores import GROUPS
-from pipeline.report import Params, looked_up, read_samples, report
+from pipeline.report import Params, looked_up, report
 from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
 from pipeline.training import snapshots
