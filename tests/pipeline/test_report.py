@@ -27,7 +27,7 @@ from pipeline.metrics import Params as MetricsParams
 from pipeline.pages import heat, pictures
 from pipeline.pages.results import read_samples
 from pipeline.pages.scores import GROUPS
-from pipeline.report import Params, looked_up, report
+from pipeline.report import Params, looked_up, photo, report
 from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
 from pipeline.training import snapshots
@@ -367,3 +367,18 @@ def test_words_stand_out_in_light_and_dark(browser: Any, address: str, scheme: s
         assert page.evaluate(CONTRAST) == {}
         ground = pixels(page.locator("body"))[5, 5]
         assert (ground.mean() < 60) == (scheme == "dark")
+
+
+def test_a_view_is_shown_as_the_network_takes_it_in_gray_or_in_colour() -> None:
+    """A square of one colour on white, whose grayscale view is darker."""
+    masks = torch.zeros(1, 1, 24, 32, dtype=torch.bool)
+    masks[..., 6:18, 10:22] = True
+    packed = torch.from_numpy(np.packbits(masks.numpy(), axis=-1))
+    raw = {"views": torch.where(masks, 50, 255).to(torch.uint8), "masks": packed}
+    gray = photo(raw)
+    color = torch.where(masks[..., None], torch.tensor([200, 100, 0]), 255).to(torch.uint8)
+    shown = photo(raw | {"color": color})
+    assert shown.shape == (*gray.shape, 3) and shown.dtype == np.uint8
+    middle = gray.shape[0] // 2, gray.shape[1] // 2
+    assert gray[middle] == 50 and shown[middle].tolist() == [200, 100, 0]
+    assert gray[0, 0] == 255 and shown[0, 0].tolist() == [255, 255, 255]
