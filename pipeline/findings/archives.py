@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def look(path: Path) -> Finding:
             for name in names:
                 try:
                     record = archive[name]
-                except (zipfile.BadZipFile, ValueError, OSError) as error:
+                except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSError) as error:
                     unread[name] = str(error)
                 else:
                     shapes[form(record)] += 1

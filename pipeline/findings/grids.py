@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import numpy as np
 from pipeline.findings import models
 from pipeline.findings.finding import Check, Finding
 from pipeline.geometry.isosurface import marching_cubes
-from pipeline.geometry.meshes import MeshError
 from pipeline.geometry.solid import noted
 from pipeline.pages.pictures import both_sides
 from pipeline.sources import binvox, mat
@@ -27,7 +27,7 @@ def look(path: Path) -> Finding:
     data = path.read_bytes()
     try:
         return {".binvox": _binvox, ".mat": _mat, ".npy": _npy, ".npz": _npz}[path.suffix.lower()](data)
-    except (MeshError, zipfile.BadZipFile, EOFError, ValueError, OSError, KeyError) as error:
+    except (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -97,16 +97,16 @@ def on_masks(arrays: Arrays) -> np.ndarray:
 
     height, width = arrays["masks"].shape[1], arrays["views"].shape[-1]
     masks = unpacked(arrays["masks"], width)
-    shares = np.ones(len(masks))
+    shares, points = np.ones(len(masks)), arrays["points"][np.isfinite(arrays["points"]).all(axis=1)]
     for n, (mask, camera, pose) in enumerate(zip(masks, arrays["cameras"], arrays["world_to_view"], strict=True)):
         if not (np.isfinite(camera).all() and np.isfinite(pose).all()):
             continue
-        x, y, z = pose[:3, :3] @ arrays["points"].T + pose[:3, 3:]
+        x, y, z = pose[:3, :3] @ points.T + pose[:3, 3:]
         focal = min(height, width) / 2 / np.tan(np.radians(camera[3]) / 2)  # in pixels
         column, row = (np.floor(side / 2 - focal * a / z) for side, a in ((width, x), (height, y)))  # +X left, +Y up
         grown = np.pad(ndimage.binary_dilation(mask, np.ones((3, 3))), 1)
         places = row.clip(-1, height).astype(int) + 1, column.clip(-1, width).astype(int) + 1
-        shares[n] = grown[places].mean()
+        shares[n] = grown[places].sum() / max(1, len(arrays["points"]))
     return shares
 
 

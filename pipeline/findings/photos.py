@@ -26,7 +26,8 @@ def look(path: Path) -> Finding:
             size, kind, form = image.size, image.mode, image.format
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    turned = "turned as its camera says" if rgba.shape[0] * size[0] < rgba.shape[1] * size[1] else "as it is stored"
+    upright = (rgba.shape[0] > rgba.shape[1]) == (size[1] > size[0])
+    turned = "as it is stored" if upright else "turned as its camera says"
     square = size[0] == size[1]
     facts = {
         "picture": f"{size[0]} x {size[1]} pixels, {form} {kind}{'' if square else f', shown {turned}'}",

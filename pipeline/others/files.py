@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def _array(data: bytes) -> np.ndarray:
         if len(names) > 1 and names[0] not in ARRAY_NAMES:
             raise ValueError(f"expected one array or {', '.join(ARRAY_NAMES)}, got {', '.join(names)}")
         return found[names[0]]
-    except (EOFError, IndexError, zipfile.BadZipFile) as error:
+    except (EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # a zip may be encrypted
         raise ValueError(f"expected arrays of NumPy, got {type(error).__name__}: {error}") from error
 
 

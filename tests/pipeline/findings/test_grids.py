@@ -65,6 +65,15 @@ def test_arrays_that_are_no_grid_are_listed(tmp_path: Path) -> None:
     assert faults(finding) == ["some are not"]
 
 
+def test_damaged_arrays_are_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", points=np.arange(300.0))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[60:160] = bytes(byte ^ 90 for byte in data[60:160])
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.npz: .*decompressing"):
+        look(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("name", ["a.binvox", "a.npy", "a.npz", "a.mat"])
 def test_what_is_none_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing of the kind")

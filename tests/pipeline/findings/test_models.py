@@ -51,6 +51,9 @@ def test_points_lie_where_pytorch3d_sees_them(azimuth: float, elevation: float) 
         assert on_masks(mirrored)[0] < 0.95
         assert "on the mask of view 0" in faults(turned)["masks, cameras and points agree"]
     assert on_masks(model | {"cameras": np.full((1, 4), np.nan)})[0] == 1  # nobody knows
+    lost = model["points"].copy()
+    lost[::4] = np.nan
+    assert on_masks(model | {"points": lost})[0] == 0.75
 
 
 def test_grids_are_unpacked_as_they_were_packed() -> None:

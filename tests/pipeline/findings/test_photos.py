@@ -24,6 +24,15 @@ def test_a_photo_is_told_and_drawn(tmp_path: Path) -> None:
     assert small_one == ["it has 29", "it is in one gray"]
 
 
+@pytest.mark.parametrize("size", [(80, 60), (60, 80), (3001, 4000)])
+def test_a_photo_that_is_turned_is_told(tmp_path: Path, size: tuple[int, int]) -> None:
+    image, exif = Image.new("L", size), Image.Exif()
+    for orientation, words in ((1, "as it is stored"), (6, "turned as its camera says")):  # 6: the camera stood upright
+        exif[0x0112] = orientation
+        image.save(tmp_path / "a.jpg", exif=exif)
+        assert look(tmp_path / "a.jpg").facts["picture"].endswith(f", shown {words}")
+
+
 def test_an_object_that_is_cropped_and_a_photo_of_nothing_are_faults(tmp_path: Path) -> None:
     pixels = np.full((100, 120, 3), 255, np.uint8)
     pixels[30:, 40:100] = np.linspace(20, 200, 60)[None, :, None]

@@ -26,6 +26,14 @@ def archive(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
+def damaged() -> bytes:
+    """An archive whose entry can't be unpacked."""
+    file = io.BytesIO()
+    np.savez_compressed(file, points=np.arange(300.0).reshape(-1, 3))
+    data = file.getvalue()
+    return data[:60] + bytes(byte ^ 90 for byte in data[60:160]) + data[160:]
+
+
 def array(values: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, values)
@@ -80,6 +88,7 @@ def test_grids_of_all_formats(tmp_path, name):
         ("a.npy", array(np.array(["a"])), "expected finite numbers, got <U1"),
         ("a.npy", b"", "expected arrays of NumPy"),
         ("a.npz", archive(a=GRID, b=GRID), "expected one array or probability, occupancy, points, got a, b"),
+        ("a.npz", damaged(), "expected arrays of NumPy, got error: "),
         ("a.obj", "", "expected"),
         ("a.ply", "ply\n", "expected"),
         ("a.xyz", "1 2\n", "column"),
