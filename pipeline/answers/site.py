@@ -80,7 +80,7 @@ class Answers:
         nothing = None, None, None, gr.Model3D(value=None, label=ALIKE), None
         if not upload:
             return "", *nothing
-        path = Path(upload["path"])
+        path = Path(upload["path"]).resolve()  # a way through `..` may seem to lie in the room
         if path.parent.parent == self.visits.room:  # an example is not
             self.visits.folders[session].add(path.parent)
         folder = self.visits.folder(session)
@@ -105,7 +105,7 @@ class Answers:
         words = f"Cut out by {how}. {shape.told[0].upper()}{shape.told[1:]}, by {network.name}."
         beside = gr.Model3D(value=None, label=f"{ALIKE}: none is known")
         if found := alike(network, photo):
-            finished(found[0], 0.5, shape.seen, shape.how, all_pieces=True).save(near := folder / "nearest.glb")
+            finished(found[0], 0.5, shape.seen, shape.how, all_pieces=True).save(near := folder / "beside/nearest.glb")
             beside = gr.Model3D(value=str(near), label=f"{ALIKE}: {found[1]}")
         return words, *pictures(photo, shape, folder), str(files[0]), beside, [str(file) for file in files]
 
@@ -117,7 +117,7 @@ def kept(path: Path) -> Network:
 
 def opened(path: Path, cut_out: str) -> Photo:
     """A photo that is not too large; ValueError as `read_photo`, or where it is."""
-    with contextlib.suppress(OSError), Image.open(path) as image:  # which `read_photo` tells of
+    with contextlib.suppress(OSError, Image.DecompressionBombError), Image.open(path) as image:  # `read_photo` tells
         if (pixels := image.width * image.height / 1e6) > MEGAPIXELS:
             raise ValueError(f"{path}: expected a photo of at most {MEGAPIXELS} megapixels, got {pixels:.0f}")
     return read_photo(path, cut_out)

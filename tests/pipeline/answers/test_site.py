@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from pipeline.answers import site
+from pipeline.scoring.predictions import Prediction
 from tests.constant_system import write_checkpoint
 from tests.photos import photo
 
@@ -44,6 +46,15 @@ def test_what_a_session_left_goes_with_it(answers: site.Answers) -> None:
     assert not list(answers.visits.room.iterdir())
 
 
+def test_nothing_outside_of_the_room_goes_with_a_session(answers: site.Answers, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"")
+    for way in ("../room", "../kept", "../x/../kept"):
+        words, *_ = answers({"path": f"{answers.visits.room}/{way}"}, "half", "auto", False, "a")
+        assert words.startswith("**No shape:** ")
+    answers.visits.end("a")
+    assert (tmp_path / "kept").is_file() and not list(answers.visits.room.iterdir())
+
+
 def test_an_answer_to_a_page_that_was_closed_leaves_nothing(
     answers: site.Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,4 +81,19 @@ def test_what_cannot_be_is_said_without_where_it_lies(answers: site.Answers, mon
     monkeypatch.setattr(site, "MEGAPIXELS", 0.001)
     words, *_ = answers(upload, "half", "auto", False, "a")
     assert words == "**No shape:** big.png: expected a photo of at most 0.001 megapixels, got 0"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    words, *_ = answers(upload, "half", "auto", False, "a")
+    assert words.startswith("**No shape:** big.png: expected a picture, got Image size (4800 pixels) exceeds limit")
     assert answers(None, "half", "auto", False, "a")[0] == ""
+
+
+def test_what_is_alike_does_not_take_the_place_of_the_shape(
+    answers: site.Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = uploaded(answers, "nearest.png")
+    photo(Path(upload["path"]), (255, 255, 255))
+    monkeypatch.setattr(
+        site, "alike", lambda *_: (Prediction(field=np.pad(np.ones((2, 2, 2), np.float32), 3)), "a box")
+    )
+    _, _, _, shape, beside, _ = answers(upload, "half", "auto", False, "a")
+    assert Path(shape).read_bytes() != Path(beside.value["path"]).read_bytes()
