@@ -286,6 +286,10 @@ def check(root: Path, ref: ModelRef, color: bool = False) -> tuple[str, ...]:
         return error.reason, str(error), own, parts, "", "", "", "[]"
     except OSError as error:
         return "unreadable", told(error), own, parts, "", "", "", "[]"
+    except MemoryError:
+        raise
+    except Exception as error:  # as of records: one model's failure is a line in a table
+        return "failed", f"{type(error).__name__}: {error}", own, parts, "", "", "", "[]"
     return "ok", "", own, parts, looked, vertices, faces, json.dumps(watched)
 
 

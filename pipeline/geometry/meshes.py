@@ -110,8 +110,10 @@ def load(path: Path) -> Mesh:
     """As `read`, of a file on disk, of a `.gltf` with what lies beside it; OSError where one can't be read."""
     data, extension = path.read_bytes(), path.suffix[1:].lower()
     if extension == "gltf":
-        contents = {name: (path.parent / name).read_bytes() for name in accessors.files(data)}
-        data = accessors.bundled(data, contents)
+        files = {name: path.parent / name for name in accessors.files(data)}
+        if lost := [name for name, file in files.items() if not file.is_file()]:  # a device has no end
+            raise MeshError("missing_file", f"expected a file {lost[0]!r} beside the mesh, found none")
+        data = accessors.bundled(data, {name: file.read_bytes() for name, file in files.items()})
     return read(data, extension)
 
 

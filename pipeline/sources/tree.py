@@ -77,11 +77,11 @@ def read(root: Path, location: str) -> bytes:
 
     Raises:
         MeshError: `outside_root` (a link leads there, other than DVC's to its cache), `unsafe_path` (an entry is called
-            `../x` or `/x`), `too_large` (more than MAX_BYTES, unpacked), `unreadable` (no plain file; a damaged or
-            encrypted entry, or one of an unknown compression).
+            `../x` or `/x`, or no file can be called that), `too_large` (more than MAX_BYTES, unpacked), `unreadable`
+            (no plain file; a damaged or encrypted entry, or one of an unknown compression).
         OSError: the file can't be read.
     """
-    path, member = split(location)
+    path, member = _split(location)
     if not _inside(root, path):
         target = os.path.realpath(root / path)
         expected = "expected a file below dataset.root, or dataset.follow_links on"
@@ -122,7 +122,7 @@ def stamp(root: Path, location: str) -> tuple[str, float]:
     Size, times and inode of a file; size and CRC-32 of a zip's entry, which is of the content and has no time (0).
     Raises MeshError and OSError as `read` does.
     """
-    path, member = split(location)
+    path, member = _split(location)
     status = os.stat(root / path)
     if not member:
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_mtime
@@ -137,6 +137,17 @@ def split(location: str) -> tuple[str, str]:
     if cut < 0:
         return location, ""
     return location[: cut + 4], location[cut + len(_ENTRY) :]
+
+
+def _split(location: str) -> tuple[str, str]:
+    """As `split`, of a location that may be another file's word."""
+    try:
+        possible = b"\0" not in os.fsencode(location)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise MeshError("unsafe_path", f"expected the name of a file, got {location!r}")
+    return split(location)
 
 
 @contextmanager

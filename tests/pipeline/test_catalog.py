@@ -5,6 +5,7 @@ import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pipeline.records import records
 from pipeline.runtime.files import sha256
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.sources import splits
+from pipeline.sources.layout import ModelRef
 from tests.meshes import CHAIR, TABLE, box, write_v2
 
 
@@ -44,6 +46,18 @@ def test_every_model_is_listed_with_what_was_found(tmp_path: Path) -> None:
     assert (good["vertices"], good["faces"], good["layout"]) == ("8", "12", "shapenet-v2")
     entries = catalog.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
     assert [entry.ref.read(root) for entry in entries if entry.ref.model_id == "m2"] == [GOOD[CHAIR, "m2"]]
+
+
+def test_what_nobody_thought_of_costs_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def catalogued(root: Path, ref: ModelRef, data: bytes) -> tuple[str, list[Any]]:
+        return "", [1 / (ref.model_id != "m1")][:0]
+
+    monkeypatch.setattr(catalog.looks, "catalogued", catalogued)
+    root = write_v2(tmp_path / "raw", GOOD)
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog", color=True)
+    table = {row["model_id"]: (row["status"], row["detail"]) for row in rows(tmp_path / "catalog", CHAIR)}
+    assert table.pop("m1") == ("failed", "ZeroDivisionError: division by zero")
+    assert set(table.values()) == {("ok", "")}
 
 
 def test_a_changed_mesh_changes_its_category_alone(tmp_path: Path) -> None:

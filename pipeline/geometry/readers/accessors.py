@@ -98,7 +98,7 @@ def opened(data: bytes) -> tuple[dict[str, Any], bytes]:
         data, binary = chunks.get(b"JSON", b""), chunks.get(b"BIN\0", b"")
     try:
         told = json.loads(data.rstrip(b"\0"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MeshError("unreadable", f"expected glTF's JSON, got {error}") from error
     version = told.get("asset", {}).get("version", "") if isinstance(told, dict) else ""
     if not str(version).startswith("2."):

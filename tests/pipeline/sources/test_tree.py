@@ -127,12 +127,22 @@ def test_a_zip_that_is_cut_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "reason"), [("c.ZIP!/x/no.obj", "unreadable"), ("c.ZIP!/../x", "unsafe_path"), ("a", "unreadable")]
+    ("location", "reason"),
+    [
+        ("c.ZIP!/x/no.obj", "unreadable"),
+        ("c.ZIP!/../x", "unsafe_path"),
+        ("a", "unreadable"),
+        ("a/\0.png", "unsafe_path"),
+        ("a/\ud800.png", "unsafe_path"),
+    ],
 )
 def test_what_can_not_be_read_has_a_reason(root: Path, location: str, reason: str) -> None:
     with pytest.raises(MeshError) as caught:
         tree.read(root, location)
     assert caught.value.reason == reason
+    if reason == "unsafe_path" and "!/" not in location:
+        with pytest.raises(MeshError):
+            tree.stamp(root, location)
 
 
 def test_too_large_is_told_before_reading(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -359,6 +359,7 @@ WHOLE = changed()
         (b"[1]", "unsupported", "version"),
         (b"glTF's", "truncated", "head"),
         (b"{'asset'}", "unreadable", "JSON"),
+        (b"[" * 100_000, "unreadable", "JSON"),
     ],
 )
 def test_refused_by_name(data: bytes, reason: str, named: str) -> None:
@@ -399,6 +400,14 @@ def test_buffers_that_are_not_there_are_named(uri: str, reason: str, tmp_path: P
     assert caught.value.reason == reason
     with pytest.raises(MeshError, match="beside it") as caught:
         meshes.read((tmp_path / "root" / ref.mesh).read_bytes(), "gltf")
+    assert caught.value.reason == "missing_file"
+
+
+@pytest.mark.parametrize("uri", ["none.bin", "/dev/zero", "a%00b.bin", "\ud800.bin"])
+def test_buffers_of_a_file_on_disk_are_files(uri: str, tmp_path: Path) -> None:
+    ref = external(tmp_path, uri, "c.bin")
+    with pytest.raises(MeshError, match="beside the mesh") as caught:
+        meshes.load(tmp_path / ref.mesh)
     assert caught.value.reason == "missing_file"
 
 
