@@ -15,12 +15,13 @@ import numpy as np
 from pipeline.geometry.looks import textures
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import Beside, wrapped
+from pipeline.geometry.readers.obj import BLANKS, CONTINUED, NAME
 from pipeline.geometry.readers.polygons import triangulated
 from pipeline.geometry.readers.text import plain
 
 OPTIONS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}  # of a map, and how many numbers follow at most; all others take one
-_BLANKS, _COMMENT = re.compile(rb"[ \t]+"), re.compile(rb"(?:^|(?<=[ \t]))#[^\r\n]*", re.M)  # names may have a #
-_CONTINUED, _NAMED = re.compile(rb"\\[ \t]*\r?\n"), re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.M)
+_BLANKS, _COMMENT = re.compile(rb"[ \t]+"), re.compile(rb"(?:^|(?<=[ \t]))#[^\n]*", re.M)  # names may have a #
+_NAMED = re.compile(rb"^[ \t]*mtllib[ \t]+([^\n]+)", re.M)
 
 
 @dataclass
@@ -108,16 +109,16 @@ def polygons(data: bytes) -> Polygons:
     current = 0
     for key, rest in _statements(data):
         if key == b"v":
-            words = rest.split()
+            words = _before_comment(rest)
             positions.append(words[:3])
             shades.append(words[3:6])
-        elif key == b"f" and len(words := rest.split()) >= 3:
+        elif key in (b"f", b"fo") and len(words := _before_comment(rest)) >= 3:
             corners += words
             counts.append(len(words))
             material.append(current)
             before.append((len(positions), len(coordinates)))
         elif key == b"vt":
-            coordinates.append([*_numbers(rest.split()[:2]), 0.0, 0.0][:2])
+            coordinates.append([*_numbers(_before_comment(rest)[:2]), 0.0, 0.0][:2])
         elif key == b"usemtl":
             current = names.setdefault(_BLANKS.sub(b" ", rest), len(names))
     pairs = _pairs(corners)
@@ -134,6 +135,11 @@ def polygons(data: bytes) -> Polygons:
         np.array(material, np.int64),
         list(names),
     )
+
+
+def _before_comment(rest: bytes) -> list[bytes]:
+    """The words of numbers, which a comment may follow without a blank."""
+    return rest.partition(b"#")[0].split()
 
 
 def _pairs(corners: list[bytes]) -> np.ndarray:
@@ -153,11 +159,13 @@ def _pairs(corners: list[bytes]) -> np.ndarray:
 
 def _statements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keyword and rest of each statement of an OBJ or MTL file, comments left out, continued lines joined."""
-    data = plain(data).replace(b"\t", b" ")
+    data = plain(data)
+    for blank in BLANKS:
+        data = data.replace(blank, b" ")
     if b"#" in data:
         data = _COMMENT.sub(b"", data)
     if b"\\" in data:
-        data = _CONTINUED.sub(b" ", data)
+        data = CONTINUED.sub(b" ", NAME.sub(rb"\1", data))
     for line in data.splitlines():
         key, _, rest = line.strip().partition(b" ")
         if key:
@@ -167,7 +175,7 @@ def _statements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _libraries(data: bytes, beside: Beside) -> list[str]:
     """The MTL files that an OBJ file names: one, whose name may have blanks in it, or several."""
     found: list[str] = []
-    for match in _NAMED.finditer(data):
+    for match in _NAMED.finditer(plain(data)):
         whole = _COMMENT.sub(b"", match[1]).strip()
         several = b" " in whole and beside(_text(whole)) is None
         found += map(_text, whole.split() if several else [whole])

@@ -19,8 +19,9 @@ from pipeline.geometry.readers.text import plain
 
 BLOCK = 1 << 23  # bytes that are split into lines at a time
 _COMMENT = re.compile(rb"#[^\n]*")
-_NAME = re.compile(rb"^([ \t]*(?:g|o|usemtl|mtllib|usemap|maplib)[ \t][^\n]*?)\\+[ \t]*$", re.M)  # perhaps of Windows
-_CONTINUED = re.compile(rb"\\[ \t]*\n")
+NAME = re.compile(rb"^([ \t]*(?:g|o|usemtl|mtllib|usemap|maplib)[ \t][^\n]*?)\\+[ \t]*$", re.M)  # perhaps of Windows
+CONTINUED = re.compile(rb"\\[ \t]*\n")
+BLANKS = (b"\t", b"\v", b"\f")  # besides spaces
 _INDENT = re.compile(rb"^ +", re.M)
 _ATTRIBUTES = re.compile(rb"/[^\s]*")  # texture and normal indices of a face's corner
 _FOREIGN = {b"surf", b"bzp", b"bsp", b"cdp", b"call"}
@@ -63,11 +64,11 @@ def _statements(data: bytes) -> bytes:
     if b"#" in data:
         data = _COMMENT.sub(b"", data)
     if b"\\" in data:
-        data = _NAME.sub(rb"\1", data)
+        data = NAME.sub(rb"\1", data)
         if data.rstrip().endswith(b"\\"):
             raise MeshError("truncated", "expected a last statement that does not go on, got a backslash at its end")
-        data = _CONTINUED.sub(b" ", data)
-    for blank in (b"\t", b"\v", b"\f"):
+        data = CONTINUED.sub(b" ", data)
+    for blank in BLANKS:
         data = data.replace(blank, b" ")
     if data[:1] == b" " or b"\n " in data:
         data = _INDENT.sub(b"", data)

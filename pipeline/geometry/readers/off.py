@@ -29,22 +29,12 @@ def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         MeshError: `unreadable`, `unsupported` (binary, or of other dimensions than three), `truncated` (fewer vertices
             or faces than announced), `bad_count` (more).
     """
-    text = _COMMENT.sub(b"", plain(data))
-    size, extra = 3, False
-    if keyword := _KEYWORD.match(text):
-        if keyword[5] or keyword[6]:
-            raise MeshError("unsupported", f"expected OFF in text and three dimensions, got '{keyword[0].decode()}'")
-        size, extra = (4 if keyword[4] else 3), any(keyword.group(1, 2, 3))
-        text = text[keyword.end() :]
-    announced = _COUNTS.match(text)
-    if not announced:
-        raise MeshError("unreadable", f"expected OFF and counts of vertices and faces, got {data[:40]!r}")
-    n_vertices, n_faces = (int(count) for count in announced.groups() if count is not None)
-    lines = [line for line in text[announced.end() :].split(b"\n") if line and not line.isspace()]
+    letters, n_vertices, n_faces, lines = opened(data)
+    size = 4 if "4" in letters else 3
     try:
-        positions, faces = _by_lines(lines, n_vertices, n_faces, size)
-    except _Wrapped:
-        if extra:
+        positions, faces = by_lines(lines, n_vertices, n_faces, size)
+    except Wrapped:
+        if letters.strip("4"):
             _refuse_short(len(lines), n_vertices, n_faces)
             raise MeshError("unreadable", "expected a vertex or face with its colours a line, got others") from None
         positions, faces = _by_numbers(b" ".join(lines).split(), n_vertices, n_faces, size)
@@ -53,22 +43,39 @@ def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return positions, triangulated(positions, *faces)
 
 
-class _Wrapped(Exception):
+def opened(data: bytes) -> tuple[str, int, int, list[bytes]]:
+    """The letters before OFF, how many vertices and faces are announced, and the lines behind, none of them empty."""
+    text = _COMMENT.sub(b"", plain(data))
+    letters = ""
+    if keyword := _KEYWORD.match(text):
+        if keyword[5] or keyword[6]:
+            raise MeshError("unsupported", f"expected OFF in text and three dimensions, got '{keyword[0].decode()}'")
+        letters = b"".join(filter(None, keyword.groups())).decode()
+        text = text[keyword.end() :]
+    announced = _COUNTS.match(text)
+    if not announced:
+        raise MeshError("unreadable", f"expected OFF and counts of vertices and faces, got {data[:40]!r}")
+    n_vertices, n_faces = (int(count) for count in announced.groups() if count is not None)
+    lines = [line for line in text[announced.end() :].split(b"\n") if line and not line.isspace()]
+    return letters, n_vertices, n_faces, lines
+
+
+class Wrapped(Exception):
     """Lines are no vertices and faces."""
 
 
 Faces = tuple[np.ndarray, np.ndarray]  # corners of all, flat, and the number of each one's
 
 
-def _by_lines(lines: list[bytes], n_vertices: int, n_faces: int, size: int) -> tuple[np.ndarray, Faces]:
+def by_lines(lines: list[bytes], n_vertices: int, n_faces: int, size: int) -> tuple[np.ndarray, Faces]:
     """As almost all files are: a vertex a line, and then a face a line, with whatever colours behind."""
     vertices = [line.split() for line in lines[:n_vertices]]
     faces = [line.split() for line in lines[n_vertices : n_vertices + n_faces]]
     if len(lines) < n_vertices + n_faces or min(map(len, vertices), default=size) < size:
-        raise _Wrapped
+        raise Wrapped
     counts = _whole([face[0] for face in faces])
     if any(len(face) <= count for face, count in zip(faces, counts.tolist(), strict=True)):
-        raise _Wrapped
+        raise Wrapped
     if rest := lines[n_vertices + n_faces :]:
         raise MeshError("bad_count", f"expected {n_faces} faces as announced, found {len(rest)} lines more")
     positions = _numbers([number for vertex in vertices for number in vertex[:size]])

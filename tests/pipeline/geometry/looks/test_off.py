@@ -40,5 +40,21 @@ def test_colours_of_faces() -> None:
     assert np.allclose(got[:, 0], np.array([[1, 0, 0], [GRAY] * 3, [GRAY] * 3]))
 
 
-def test_none_where_it_says_nothing_of_colours() -> None:
-    assert off.read("\n".join(["OFF", "4 1 0", *SQUARE, "4 0 1 2 3"]).encode()) is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(["OFF", "4 1 0", *SQUARE, "4 0 1 2 3"]),
+        "\n".join(["OFF", "4", "1", "0", " ".join(SQUARE), "4 0 1 2", "3"]),
+        "\n".join(["4 1 0", *SQUARE, "4 0 1 2 3"]),
+        "\n".join(["4OFF", "4 1 0", *(f"{place} 2" for place in SQUARE), "4 0 1 2 3"]),
+    ],
+)
+def test_none_where_it_says_nothing_of_colours(text: str) -> None:
+    assert len(meshes.read(text.encode(), "off").faces) == 2 and off.read(text.encode()) is None
+
+
+@pytest.mark.parametrize("head", ["off 4 1", "COFF4 1 0", "COFF\n4\n1\n0"])
+def test_heads_however_they_are_written(head: str) -> None:
+    colour = f" {RED}" if head.startswith("C") else ""
+    _, got = shown("\n".join([head, *(place + colour for place in SQUARE), "4 0 1 2 3 255 0 0"]))
+    assert np.allclose(got, [1, 0, 0])

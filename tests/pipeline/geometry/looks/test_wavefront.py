@@ -46,6 +46,25 @@ def test_materials_of_faces() -> None:
 
 
 @pytest.mark.parametrize(
+    "faces",
+    [
+        b"usemtl red\nf 1 3 4#c\n",
+        b"usemtl red\\\nf 1 3 4\n",
+        b"usemtl red\nf 1 \\\n3 4\n",
+        b"usemtl red\nfo 1 3 4\n",
+        b"usemtl\tred\nf\v1\f3\t4\n",
+    ],
+)
+def test_statements_are_those_that_the_shape_is_read_of(faces: bytes) -> None:
+    obj = b"mtllib a.mtl\n" + SQUARE.replace(b"0 1 0\nvt", b"0 1 0#c\nvt") + faces
+    for data in (obj, obj.replace(b"\n", b"\r"), obj.decode().encode("utf-16")):
+        assert base(read(data, a_mtl=b"newmtl red\nKd 1 0 0\n")).tolist() == [[1, 0, 0]]
+        assert wavefront.named(data, lambda name: b"") == ["a.mtl"]
+        mesh = meshes.read(data, "obj")
+        assert mesh.vertices[mesh.faces].tolist() == [[[0, 0, 0], [2, 1, 0], [0, 1, 0]]]
+
+
+@pytest.mark.parametrize(
     ("mtl", "colour"),
     [
         (b"newmtl m\nKd .5 .5 1\nmap_Kd t.png\n", [0.5, 0.2, 0]),  # the product, as the specification says
