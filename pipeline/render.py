@@ -11,7 +11,7 @@ elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for colu
 `depth` (V, H, W) float16, along the view axis in units of the normalised frame (in steps of 1/512 from 2 to 4), and
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,
 +Z inward); both are 0 on the background. And `color` (V, H, W, 3) uint8 on white: the very views in the colours of the
-model's materials, textures and vertices (`geometry/appearance.py`), in the same light; what has none is gray.
+model's materials, textures and vertices (`geometry/looks/appearance.py`), in the same light; what has none is gray.
 
 A camera looks at the origin of the normalised frame (drawn in `geometry/meshes.py`) from azimuth and elevation in
 degrees, as PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90
