@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import texture, wrapped
-from pipeline.geometry.readers.collada import upright
+from pipeline.geometry.readers.collada import unzipped, upright
 
 
 def read(data: bytes, extension: str) -> Surface | None:
@@ -38,7 +38,9 @@ def read(data: bytes, extension: str) -> Surface | None:
         np.arange(sum(counts)),
     )
     corners = np.concatenate([part.vertices[part.faces] for part in parts]).astype(np.float64)
-    return Surface(corners @ upright(data).T if extension == "dae" else corners, whole)
+    if extension in ("dae", "zae"):
+        corners = corners @ upright(unzipped(data) if extension == "zae" else data).T
+    return Surface(corners, whole)
 
 
 @dataclass

@@ -27,7 +27,12 @@ DEEP = 500  # nodes below one another
 
 
 def read_zipped(data: bytes) -> pieces.Piece:
-    """A `.zae`: the document that its manifest names, or the first."""
+    """As `read`, of a `.zae`."""
+    return read(unzipped(data))
+
+
+def unzipped(data: bytes) -> bytes:
+    """The document in a `.zae` that its manifest names, or the first; MeshError `unreadable` where there is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
@@ -35,7 +40,7 @@ def read_zipped(data: bytes) -> pieces.Piece:
             if "manifest.xml" in names:
                 roots = [each for each in parsed(archive.read("manifest.xml")).iter() if _is(each, "dae_root")]
                 documents = [_text(each).strip().removeprefix("./") for each in roots] + documents
-            return read(archive.read(documents[0]))
+            return archive.read(documents[0])
     except (zipfile.BadZipFile, KeyError, IndexError) as error:
         raise MeshError("unreadable", f"expected a zip with COLLADA, got {type(error).__name__}: {error}") from error
 
@@ -173,14 +178,14 @@ class Document:
         found = []
         for primitive in mesh:
             if primitive.tag.rpartition("}")[2] in _PRIMITIVES:
-                vertices = self._positions(primitive)
+                vertices = self._positions(primitive, mesh)
                 found.append((vertices, _faces(primitive, vertices)))
         return found
 
-    def _positions(self, primitive: Element) -> np.ndarray:
-        """(N, 3) that a primitive's vertices index."""
-        link = _input(self._target(_input(primitive, "VERTEX"), "source"), "POSITION")
-        source = self._target(link, "source")
+    def _positions(self, primitive: Element, mesh: Element) -> np.ndarray:
+        """(N, 3) that a primitive's vertices index; trimesh calls the sources of every mesh alike."""
+        link = _input(self._target(_input(primitive, "VERTEX"), "source", mesh), "POSITION")
+        source = self._target(link, "source", mesh)
         accessor = source.find("{*}technique_common/{*}accessor")
         numbers = np.array(_text(_array(source)).split(), np.float64)
         if accessor is None:
@@ -192,11 +197,13 @@ class Document:
         axes = [n for n, param in enumerate(accessor.findall("{*}param")) if param.get("name")]
         return numbers[start : start + count * stride].reshape(count, stride)[:, axes[:3] or [0, 1, 2]]
 
-    def _target(self, link: Element, attribute: str = "url") -> Element:
-        """What a link of the document refers to."""
+    def _target(self, link: Element, attribute: str = "url", near: Element | None = None) -> Element:
+        """What a link of the document refers to, `near` before anything else of that name."""
         name = link.get(attribute, "")
         if not name.startswith("#"):
             raise MeshError("unsupported", f"expected links within the document, got '{name}'")
+        if near is not None and (own := next((e for e in near.iter() if e.get("id") == name[1:]), None)) is not None:
+            return own
         if name[1:] not in self._by_id:
             raise MeshError("unreadable", f"expected an element called '{name[1:]}', found none")
         return self._by_id[name[1:]]

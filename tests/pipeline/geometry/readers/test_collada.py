@@ -209,6 +209,11 @@ def test_a_skin_goes_where_its_joints_are() -> None:
     assert np.allclose(mesh.vertices.mean(axis=0), [0, 3, 0])
 
 
+def test_sources_that_are_called_alike_are_those_of_their_mesh() -> None:
+    boxes = [trimesh.creation.box((1, 2, 3)).apply_translation((5 * n, 0, 0)) for n in range(2)]
+    assert sides(trimesh.exchange.dae.export_collada(boxes)) == [6, 2, 3]
+
+
 def test_in_a_zip() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
