@@ -11,12 +11,14 @@ from pipeline.geometry.finish import pieces, volume_shares
 from pipeline.geometry.formats import HALF_TURN
 from pipeline.geometry.meshes import EXTENT, MeshError, load, normalise
 from pipeline.geometry.meshes import Mesh as Triangles
+from pipeline.geometry.meshes import points as points_of
 from pipeline.pages.pictures import Surface, both_sides, dots
 
 CLOSE = 1e-3  # of the longest side: how far a shape may be from a frame that it is said to be in
 DOTS = 3000  # points of a cloud in a picture
 # Reasons of a MeshError; the others are faults of a mesh that was read.
 UNREADABLE = ("unreadable", "truncated", "bad_count", "unsupported", "compression", "missing_file")
+MAYBE_POINTS = ("no_faces", "unreadable", "unsupported")  # of which the last tells of a format of points alone
 TURNED = ("glb", "gltf")  # formats with the front at +Z
 
 
@@ -26,25 +28,13 @@ def look(path: Path) -> Finding:
     try:
         mesh = load(path)
     except MeshError as error:
-        points = None if error.reason == "truncated" else cloud(path)
+        points = points_of(path) if error.reason in MAYBE_POINTS else None
         if points is not None and len(points):
             return _cloud(points, extension)
         if error.reason in UNREADABLE:
             raise ValueError(f"{path}: {error}") from error
         return Finding("mesh", {}, [Check("it has faces with an area", f"{error.reason}: {error}")])
     return _mesh(mesh, extension)
-
-
-def cloud(path: Path) -> np.ndarray | None:
-    """(P, 3) the points of a file that has no faces; None where it is none."""
-    import trimesh
-
-    try:
-        loaded = trimesh.load_scene(path)
-        found = [part for part in loaded.geometry.values() if isinstance(part, trimesh.PointCloud)]
-        return np.concatenate([np.asarray(part.vertices, np.float64) for part in found]) if found else None
-    except Exception:  # trimesh's readers raise whatever their parsers raise
-        return None
 
 
 def _cloud(points: np.ndarray, extension: str) -> Finding:

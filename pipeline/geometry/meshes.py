@@ -108,13 +108,35 @@ def read(data: bytes, extension: str) -> Mesh:
 
 def load(path: Path) -> Mesh:
     """As `read`, of a file on disk, of a `.gltf` with what lies beside it; OSError where one can't be read."""
-    data, extension = path.read_bytes(), path.suffix[1:].lower()
-    if extension == "gltf":
-        files = {name: path.parent / name for name in accessors.files(data)}
-        if lost := [name for name, file in files.items() if not file.is_file()]:  # a device has no end
-            raise MeshError("missing_file", f"expected a file {lost[0]!r} beside the mesh, found none")
-        data = accessors.bundled(data, {name: file.read_bytes() for name, file in files.items()})
-    return read(data, extension)
+    return read(_whole(path), path.suffix[1:].lower())
+
+
+def points(path: Path) -> np.ndarray | None:
+    """Positions (P, 3) float64 in a file on disk that has no faces; None where there are none that can be read."""
+    import trimesh
+
+    try:
+        if path.suffix.lower() == ".obj":
+            return obj.read(_whole(path))[0]
+        data = io.BytesIO(_whole(path))
+        parts = trimesh.load_scene(data, file_type=path.suffix[1:].lower(), process=False).dump()
+    except MemoryError:
+        raise
+    except Exception:  # trimesh's readers raise whatever their parsers raise
+        return None
+    found = [np.asarray(part.vertices, np.float64) for part in parts if isinstance(part, trimesh.PointCloud)]
+    return np.concatenate(found) if found else None
+
+
+def _whole(path: Path) -> bytes:
+    """A file on disk, of a `.gltf` with what lies beside it in it."""
+    data = path.read_bytes()
+    if path.suffix.lower() != ".gltf":
+        return data
+    files = {name: path.parent / name for name in accessors.files(data)}
+    if lost := [name for name, file in files.items() if not file.is_file()]:  # a device has no end
+        raise MeshError("missing_file", f"expected a file {lost[0]!r} beside the mesh, found none")
+    return accessors.bundled(data, {name: file.read_bytes() for name, file in files.items()})
 
 
 def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,6 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import MeshError
-from pipeline.geometry.readers import obj
 from pipeline.scoring.predictions import Prediction
 from pipeline.sources import binvox
 
@@ -42,7 +41,7 @@ def read(path: Path) -> Prediction:
     try:
         mesh = meshes.load(path)
     except MeshError as error:
-        if error.reason in ("no_faces", "unreadable") and (points := _vertices(data, ending[1:])) is not None:
+        if error.reason in ("no_faces", "unreadable") and (points := meshes.points(path)) is not None:
             return _of_array(points)
         raise
     return Prediction(mesh=(mesh.vertices.astype(np.float32), mesh.faces))
@@ -78,17 +77,3 @@ def _array(data: bytes) -> np.ndarray:
         return found[names[0]]
     except (EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # a zip may be encrypted
         raise ValueError(f"expected arrays of NumPy, got {type(error).__name__}: {error}") from error
-
-
-def _vertices(data: bytes, extension: str) -> np.ndarray | None:
-    """The points of a file that has no faces; None where there are none."""
-    if extension == "obj":
-        return obj.read(data)[0]
-    import trimesh
-
-    try:
-        found = trimesh.load_scene(io.BytesIO(data), file_type=extension, process=False).dump()
-    except Exception:  # which the caller has an error for
-        return None
-    points = [np.asarray(part.vertices) for part in found if isinstance(part, trimesh.PointCloud)]
-    return np.concatenate(points) if points else None

@@ -7,7 +7,6 @@ KHR_materials_pbrSpecularGlossiness, where a material has nothing else. A primit
 
 from __future__ import annotations
 
-import base64
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.geometry.looks import textures
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import Beside, wrapped
 from pipeline.geometry.readers import gltf
-from pipeline.geometry.readers.accessors import Document, opened
+from pipeline.geometry.readers.accessors import Document, embedded, opened
 
 TRANSFORM, GLOSSY, WEBP = "KHR_texture_transform", "KHR_materials_pbrSpecularGlossiness", "EXT_texture_webp"
 
@@ -90,11 +89,8 @@ def _image(document: Document, place: int, beside: Beside) -> bytes | None:
     image = document.told["images"][source]
     if "bufferView" in image:
         return document.view(image["bufferView"])
-    head, _, content = image.get("uri", "").partition(",")
-    if not head.startswith("data:"):
-        return beside(urllib.parse.unquote(image.get("uri", "")))
-    raw = urllib.parse.unquote_to_bytes(content)
-    return base64.b64decode(raw) if head.endswith(";base64") else raw
+    uri = image.get("uri", "")
+    return beside(urllib.parse.unquote(uri)) if (content := embedded(uri)) is None else content
 
 
 def moved(uv: np.ndarray, how: dict[str, Any]) -> np.ndarray:

@@ -71,7 +71,7 @@ class Document:
     def _buffer(self, place: int) -> bytes:
         if place not in self._buffers:
             buffer = self.told["buffers"][place]
-            content = self.binary if place == 0 and "uri" not in buffer else _embedded(buffer.get("uri", ""), place)
+            content = self.binary if place == 0 and "uri" not in buffer else _content(buffer.get("uri", ""), place)
             if len(content) < buffer["byteLength"]:
                 expected = f"expected {buffer['byteLength']} bytes in buffer {place}"
                 raise MeshError("truncated", f"{expected}, got {len(content)}")
@@ -119,12 +119,19 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return found[::-1]
 
 
-def _embedded(uri: str, place: int) -> bytes:
+def _content(uri: str, place: int) -> bytes:
     if not uri:
         raise MeshError("unreadable", f"expected a file or data of buffer {place}, got neither")
+    if (content := embedded(uri)) is None:
+        raise MeshError("missing_file", f"expected buffers within the file, got one in '{uri[:80]}' beside it")
+    return content
+
+
+def embedded(uri: str) -> bytes | None:
+    """What a `data:` URI holds; None of another."""
     head, comma, content = uri.partition(",")
     if not head.startswith("data:") or not comma:
-        raise MeshError("missing_file", f"expected buffers within the file, got one in '{uri[:80]}' beside it")
+        return None
     raw = urllib.parse.unquote_to_bytes(content)
     return base64.b64decode(raw) if head.endswith(";base64") else raw
 
