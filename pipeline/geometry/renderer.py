@@ -20,11 +20,11 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
-from pipeline.geometry.looks.appearance import GRAY, Painted, plain
+from pipeline.geometry.looks.appearance import Painted, plain
 from pipeline.geometry.looks.palette import Palette, palette
 from pipeline.geometry.meshes import Mesh
 
-ALBEDO, AMBIENT = GRAY, 0.35  # brightness of the object in full light, and the share of it that shade keeps
+ALBEDO, AMBIENT = 0.85, 0.35  # brightness of the object in full light, and the share of it that shade keeps
 LIGHT_TO_VIEW = (0.5, 0.7, -1.0)  # towards the usual light in the view frame (+X left, +Y up, +Z inward)
 CAST_AT_ONCE = 12  # views; more would cost memory and save no time
 RASTERIZED_AT_ONCE = 96  # views on a GPU, of any number of meshes

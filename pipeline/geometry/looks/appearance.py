@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.geometry.meshes import Mesh
 
-GRAY = 0.85  # of what has no colour; `renderer.ALBEDO`
+GRAY = 0.85  # of what has no colour: `renderer.ALBEDO`, but that grayscale views do not depend on this file
 WHITE = np.full((1, 1, 3), 255, np.uint8)  # the texture of a material that has none
 NEAR = 1e-3  # of the longest side, how far a face may be from triangles whose look it takes over
 

@@ -20,7 +20,7 @@ from pytorch3d.structures import Meshes
 from pipeline import render, synthesize
 from pipeline.families.registry import FAMILIES
 from pipeline.geometry import meshes, renderer
-from pipeline.geometry.looks.appearance import Looks, Painted, flat
+from pipeline.geometry.looks.appearance import GRAY, Looks, Painted, flat
 from pipeline.geometry.meshes import Mesh
 from tests.meshes import joined, normalised, stool
 
@@ -165,6 +165,10 @@ def test_both_sides_of_a_face_are_lit_alike() -> None:
     assert np.abs(views.astype(int) - flipped)[masks].max() <= 1
     assert (views[~masks] == 255).all() and views[masks].max() <= round(255 * renderer.ALBEDO)
     assert views[masks].min() >= int(255 * renderer.ALBEDO * renderer.AMBIENT)
+
+
+def test_what_has_no_colour_is_as_bright_as_in_grayscale() -> None:
+    assert GRAY == renderer.ALBEDO
 
 
 def test_brightness_by_hand() -> None:
