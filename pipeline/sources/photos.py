@@ -138,8 +138,9 @@ def _framed(rgba: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, str]:
     """
     box = _box(opaque)
     inside, clear = rgba[box], ~opaque[box]
-    border = np.concatenate([side for whole in (inside, inside.swapaxes(0, 1)) for side in (whole[0], whole[-1])])
-    filled = np.where(clear[..., None], np.median(border[border[:, 3] >= 128], axis=0).astype(np.uint8), inside)
+    border = ~clear
+    border[1:-1, 1:-1] = False
+    filled = np.where(clear[..., None], np.median(inside[border], axis=0).astype(np.uint8), inside)
     filled[..., 3] = 255
     wide = any(span.stop - span.start == length for span, length in zip(box, opaque.shape, strict=True))
     try:

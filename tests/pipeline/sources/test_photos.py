@@ -178,6 +178,16 @@ def test_a_rectangle_on_a_clear_canvas_may_be_the_object(inner: tuple[int, int, 
     assert np.array_equal(found, pixels[..., 3] > 0) and how == "its alpha channel, which is a rectangle"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_hazy_picture_within_a_frame_is_cut_out_as_any() -> None:
+    pixels = np.zeros((100, 120, 4), np.uint8)
+    pixels[20:80] = (250, 250, 250, 100)
+    pixels[40:60, 50:70, :3] = 20
+    pixels[20, 0, 3] = 0
+    found, how = photos.cut(pixels)
+    assert np.array_equal(found, pixels[..., 0] == 20) and how.startswith("its uniform background")
+
+
 @pytest.mark.parametrize("behind", ["gradient", "noise", "checkerboard", "green screen"])
 def test_a_chair_is_cut_out_whatever_is_behind(behind: str) -> None:
     pixels, mask = seat()
