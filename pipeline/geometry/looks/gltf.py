@@ -34,8 +34,9 @@ class Material:
 
 def named(data: bytes) -> list[str]:
     """Names of the files beside it that its images are in, sorted."""
-    uris = [image.get("uri", "data:") for image in opened(data)[0].get("images", [])]
-    return sorted({urllib.parse.unquote(uri) for uri in uris if not uri.startswith("data:")})
+    uris = [image.get("uri") for image in opened(data)[0].get("images") or [] if isinstance(image, dict)]
+    outside = {uri for uri in uris if isinstance(uri, str) and not uri.startswith("data:")}
+    return sorted(map(urllib.parse.unquote, outside))
 
 
 def read(data: bytes, beside: Beside) -> Surface | None:
@@ -75,7 +76,11 @@ def _material(document: Document, told: dict[str, Any], beside: Beside) -> Mater
     if info is None:
         return Material(colour)
     how = info.get("extensions", {}).get(TRANSFORM, {})
-    picture = textures.read(_image(document, info["index"], beside), told.get("alphaMode", "OPAQUE") == "OPAQUE")
+    try:
+        image = _image(document, info["index"], beside)
+    except (AttributeError, LookupError, TypeError, ValueError):  # it leads to none
+        image = None
+    picture = textures.read(image, told.get("alphaMode", "OPAQUE") == "OPAQUE")
     coordinates = f"TEXCOORD_{how.get('texCoord', info.get('texCoord', 0))}"
     return Material(colour, WHITE if picture is None else picture, coordinates, how)
 

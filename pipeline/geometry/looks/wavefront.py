@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.geometry.errors import MeshError
 from pipeline.geometry.looks import textures
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import Beside, wrapped
@@ -183,10 +184,14 @@ def _libraries(data: bytes, beside: Beside) -> list[str]:
 
 
 def _materials(data: bytes) -> dict[bytes, Material]:
-    """The materials of an MTL file, by name."""
+    """The materials of an MTL file, by name; none of what is no text."""
     found: dict[bytes, Material] = {}
     current = Material()
-    for key, rest in _statements(data):
+    try:
+        statements = list(_statements(data))
+    except MeshError:
+        return found
+    for key, rest in statements:
         if key == b"newmtl":
             current = found.setdefault(_BLANKS.sub(b" ", rest), Material())
         elif key == b"Kd" and (numbers := _numbers(rest.split())):

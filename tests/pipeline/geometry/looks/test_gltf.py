@@ -110,6 +110,25 @@ def test_pictures_beside_a_gltf_are_named_and_read() -> None:
     assert files.named(gltf_with(inside), "gltf", none) == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": [{"uri": None}]},
+        {"images": [None]},
+        {"images": [{"uri": "data:image/png;base64,A"}]},
+        {"images": [{"bufferView": 99}]},
+        {"images": []},
+        {"textures": []},
+        {"textures": [{}]},
+    ],
+)
+def test_textures_that_lead_to_none_are_passed_over(change: dict[str, Any]) -> None:
+    data = json.dumps(json.loads(gltf_with("a.png")) | change).encode()
+    assert files.named(data, "gltf", none) == (["a.png"] if "textures" in change else [])
+    _, looks = looks_of(data, "gltf")
+    assert looks.textures[looks.material[0]].shape == (1, 1, 3)
+
+
 def test_parts_of_a_scene_are_moved_and_each_has_its_own() -> None:
     scene = trimesh.Scene()
     for n, colour in enumerate(([255, 0, 0, 255], [0, 0, 255, 255])):

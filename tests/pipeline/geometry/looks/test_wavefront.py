@@ -130,6 +130,12 @@ def test_vertices_with_colours() -> None:
     assert wavefront.read(obj.replace(b"1 0 0 0 1 0", b"1 0 0"), lambda name: None) is None  # not all have one
 
 
+def test_a_library_that_is_no_text_is_passed_over() -> None:
+    obj = b"mtllib a.mtl\nusemtl m\n" + SQUARE + b"f 1 2 3\n"
+    cut = "newmtl m\nKd 1 0 0".encode("utf-16")[:-1]
+    assert wavefront.read(obj, lambda name: cut) is None and wavefront.named(obj, lambda name: cut) == ["a.mtl"]
+
+
 def test_libraries_with_blanks_in_their_names_or_several() -> None:
     obj = b"mtllib my file.mtl\nusemtl m\n" + SQUARE + b"f 1 2 3\n"
     files = {"my file.mtl": b"newmtl m\nKd 1 0 0\n"}
