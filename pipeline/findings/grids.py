@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,9 @@ def look(path: Path) -> Finding:
     data = path.read_bytes()
     try:
         return {".binvox": _binvox, ".mat": _mat, ".npy": _npy, ".npz": _npz}[path.suffix.lower()](data)
-    except (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy's reader raises whatever Python's and the zip's raise
         raise ValueError(f"{path}: {error}") from error
 
 

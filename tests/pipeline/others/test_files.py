@@ -89,6 +89,7 @@ def test_grids_of_all_formats(tmp_path, name):
         ("a.npy", b"", "expected arrays of NumPy"),
         ("a.npz", archive(a=GRID, b=GRID), "expected one array or probability, occupancy, points, got a, b"),
         ("a.npz", damaged(), "expected arrays of NumPy, got error: "),
+        ("a.npy", array(GRID).replace(b"}", b"("), "expected arrays of NumPy, got "),
         ("a.obj", "", "expected"),
         ("a.ply", "ply\n", "expected"),
         ("a.xyz", "1 2\n", "column"),
