@@ -135,7 +135,9 @@ def _camera(vertices: np.ndarray, cloud: np.ndarray, sample: Sample) -> np.ndarr
 
 def _view(vertices: np.ndarray, cloud: np.ndarray, sample: Sample) -> np.ndarray:
     back = -_rotation(sample)[2] * [1, 0, 1]  # to the camera, along the ground
-    back /= np.linalg.norm(back)
+    if (length := np.linalg.norm(back)) < 1e-6:
+        raise ValueError("view: expected a camera that does not look straight down or up, got one that does")
+    back /= length
     return _affine(np.stack([[back[2], 0, -back[0]], [0, 1, 0], back], axis=1))
 
 

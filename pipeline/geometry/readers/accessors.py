@@ -14,6 +14,7 @@ from pipeline.geometry.errors import MeshError
 
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+MOST = 1 << 27  # elements of an accessor that names no bytes
 _MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
@@ -32,6 +33,8 @@ class Document:
         if "bufferView" in accessor:
             values = self._items(accessor, kind, width, count)
         else:
+            if not 0 <= count <= MOST:
+                raise MeshError("bad_count", f"expected at most {MOST} elements without a buffer, got {count}")
             values = np.zeros((count, width), kind)
         if sparse := accessor.get("sparse"):
             where = sparse["indices"]

@@ -74,6 +74,7 @@ class Document:
 
     def __init__(self, root: Element):
         self.root = root
+        self._count = 0  # of nodes that were placed
         self._by_id = {each.attrib["id"]: each for each in root.iter() if "id" in each.attrib}
 
     def shown(self) -> list[pieces.Piece]:
@@ -95,6 +96,7 @@ class Document:
         """All nodes below one, each with its affine to the world."""
         if depth > DEEP:
             raise MeshError("unreadable", f"expected nodes that end, got '{node.get('id')}' in itself")
+        self._count = pieces.counted(self._count)
         matrix = above @ _local(node)
         yield node, matrix
         for each in node:

@@ -94,6 +94,8 @@ def _by_numbers(words: list[bytes], n_vertices: int, n_faces: int, size: int) ->
     for face in range(n_faces):
         if place >= len(rest) or place + 1 + rest[place] > len(rest):
             _refuse_short(n_vertices + face, n_vertices, n_faces)
+        if rest[place] < 0:
+            raise MeshError("unreadable", f"expected numbers of corners, got {rest[place]}")
         places.append(place)
         place += 1 + int(rest[place])
     if place < len(rest):

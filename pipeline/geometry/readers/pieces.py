@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.geometry.errors import MeshError
+
+MOST = 100_000  # pieces of a file; what refers to itself in a roundabout way would have any number
 Piece = tuple[np.ndarray, np.ndarray]  # positions (N, 3) float64, triangles (M, 3) int64
+
+
+def counted(so_far: int) -> int:
+    """One more than so many pieces; MeshError past MOST."""
+    if so_far >= MOST:
+        raise MeshError("unreadable", f"expected at most {MOST:,} pieces, found more: do they name each other?")
+    return so_far + 1
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:

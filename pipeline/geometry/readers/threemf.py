@@ -50,6 +50,7 @@ class Package:
         self._models: dict[str, Element] = {}
         self._objects: dict[str, dict[str, Element]] = {}
         self._meshes: dict[tuple[str, str], pieces.Piece] = {}
+        self._count = 0  # of what was placed
 
     def start(self) -> str:
         """The part that the package's relations name, or where it lies by custom."""
@@ -80,6 +81,7 @@ class Package:
             raise MeshError("unreadable", f"expected an object '{name}' in '{part}', found none")
         if depth > DEEP:
             raise MeshError("unreadable", f"expected components that end, got object '{name}' in itself")
+        self._count = pieces.counted(self._count)
         thing = self._objects[part][name]
         if thing.get("type") in SUPPORTS:
             return []

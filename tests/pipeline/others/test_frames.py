@@ -131,3 +131,8 @@ def test_other_rules_are_refused(rules):
 def test_every_rule_is_in_the_list():
     words = frames.__doc__.split()
     assert {"axes_A_B_C" if "axes" in rule else "scale_S" if "scale_" in rule else rule for rule in RULES} <= set(words)
+
+
+def test_a_camera_from_above_has_no_view():
+    with pytest.raises(ValueError, match="view: expected a camera that does not look straight down or up"):
+        moved(shape().vertices, "view", sample(0, 90))

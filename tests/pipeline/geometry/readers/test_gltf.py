@@ -332,6 +332,15 @@ def reaching(past: str) -> bytes:
     return writer.glb()
 
 
+def nowhere(count: int) -> bytes:
+    """Whose positions lie in no buffer."""
+    writer, told = simple()
+    writer.add([told])
+    del writer.told["accessors"][told["attributes"]["POSITION"]]["bufferView"]
+    writer.told["accessors"][told["attributes"]["POSITION"]]["count"] = count
+    return writer.glb()
+
+
 WHOLE = changed()
 
 
@@ -348,6 +357,7 @@ WHOLE = changed()
         (WHOLE[:10], "truncated", "head"),
         (reaching("accessor"), "truncated", "999"),
         (reaching("view"), "truncated", "999"),
+        (nowhere(10**12), "bad_count", "1000000000000"),
         (
             changed(nodes=[{"mesh": 0, "children": [1]}, {"children": [0]}], scenes=[{"nodes": [0]}]),
             "unreadable",

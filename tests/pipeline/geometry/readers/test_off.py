@@ -88,6 +88,7 @@ def test_homogeneous_coordinates() -> None:
         (TETRAHEDRON.replace("1 0 0", "1 x 0"), "unreadable", "x"),
         (TETRAHEDRON.replace("3 0 2 1", "3 0 2 1.5"), "unreadable", "1.5"),
         (TETRAHEDRON.replace("3 0 2 1", "3 0 2 4"), "bad_index", "4"),
+        ("OFF\n1 1000000000 0\n0 0\n0 -1", "unreadable", "corners, got -1"),
         ("solid", "unreadable", "OFF"),
         ("", "unreadable", "OFF"),
     ],

@@ -123,12 +123,17 @@ WHOLE = model(BODY, '<item objectid="1"/>')
 SPACES = 'xmlns:b="urn:beams" requiredextensions="p b"'
 
 
+TWICE = '<object id="{}"><components><component objectid="{}"/><component objectid="{}"/></components></object>'
+DOUBLING = "".join(TWICE.format(n, n - 1, n - 1) for n in range(1, 41)) + '<object id="0"><components/></object>'
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "named"),
     [
         (package({"3D/3dmodel.model": model(CIRCLE, '<item objectid="1"/>')}), "unreadable", "in itself"),
         (package({"3D/3dmodel.model": model(ELSEWHERE, '<item objectid="1"/>')}), "missing_file", "3d/none.model"),
         (package({"3D/3dmodel.model": model(BODY, '<item objectid="5"/>')}), "unreadable", "'5'"),
+        (package({"3D/3dmodel.model": model(DOUBLING, '<item objectid="40"/>')}), "unreadable", "100,000 pieces"),
         (package({"3D/3dmodel.model": model(BODY, '<item objectid="1"/>', SPACES)}), "unsupported", "urn:beams"),
         (package({"3D/3dmodel.model": WHOLE[:-200]}), "truncated", "XML"),
         (package({"3D/3dmodel.model": WHOLE.replace('v1="', 'v1="x')}), "unreadable", "ValueError"),
