@@ -33,6 +33,7 @@ from pipeline.answers.looks import look
 from pipeline.metrics import VIEWS
 from pipeline.pages import shapes
 from pipeline.pages.charts import charts, compared
+from pipeline.pages.dataset import Status, doubtful
 from pipeline.pages.gallery import SKY_RAYS, Entry, Scene, webp
 from pipeline.pages.heat import Look, looked_into
 from pipeline.pages.page import Training, page
@@ -74,6 +75,7 @@ MOMENTS = 5  # of the training that are shown, the first and the last validation
 FACES, FEWEST = 1500, 100  # of a shape in the page, where there is room, and where there is none
 ROOM = 14e6  # bytes that all shapes in the page may take, at A_FACE each
 A_FACE = 7.5
+PICTURED = 12  # doubtful grids
 LOOKED_INTO, COARSE = 3, 4  # test models whose answers are explained, and squares along the shorter side of a view
 
 
@@ -140,7 +142,8 @@ def report(names: Sequence[str], params: Params, categories: Sequence[str]) -> N
             picture.save(temporary / "contact_sheet.png", optimize=True)
             shots.save(temporary / "training.png", optimize=True)
     shown = gallery(systems, samples[COMPETITOR], categories, train, params.models)
-    text = page(results, shown, compared(curves, views), trainings, statuses)
+    pictured = doubts(statuses, categories)
+    text = page(results, shown, compared(curves, views), trainings, statuses, pictured)
     with atomic_write(REPORT / "index.html") as path:
         path.write_text(text, encoding="utf-8")
     print(f"report: {REPORT / 'index.html'}, {len(text) / 1e6:.1f} MB", flush=True)
@@ -266,6 +269,22 @@ def course(system: str, val: ShardDataset) -> Image.Image:
         found = [surface_of(shape, 0.5) for shape in taken]
         rows.append((photo(raw), truth, found))
     return strip(rows, [f"{shots[moment][0]:,}" for moment in moments])
+
+
+def doubts(statuses: Sequence[Status], categories: Sequence[str]) -> dict[tuple[str, str], bytes]:
+    """Of the most doubtful grids a picture each by synset and model id: a view, and the grid beside it."""
+    found, splits = {}, {}
+    for row in doubtful(statuses)[:PICTURED]:
+        if row["split"] not in splits:
+            splits[row["split"]] = ShardDataset(SHARDS, categories, row["split"])
+        shards, key = splits[row["split"]], (row["synset"], row["model_id"])
+        (raw,) = batches(shards, [shards.models.index(key) * shards.groups], 1)
+        shape = solid(grids(raw["occupancy"], shards.resolution).float())
+        picture = Image.new("RGB", (2 * CELL[0], CELL[1]))
+        picture.paste(Image.fromarray(photo(raw)), (0, 0))
+        picture.paste(shaded(shape, camera_rays(corners([shape]), samples=2), TRUE_COLOUR, SKY_RAYS), (CELL[0], 0))
+        found[key] = webp(picture)
+    return found
 
 
 def looked_up(train: ShardDataset, answers: Sequence[str]) -> list[Surface]:

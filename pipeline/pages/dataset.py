@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 Status = dict[str, str]  # a row of a status.csv, and `category`, its name
@@ -12,12 +13,21 @@ DOUBTFUL = 0.01  # share of the cells on which the counts along the axes disagre
 LISTED = 100  # rows of a table, at most
 
 
-def dataset(rows: Sequence[Status]) -> str:
-    """Three tables, of rows of data/shards/<category>/status.csv."""
+def doubtful(rows: Iterable[Status]) -> list[Status]:
+    """Those of the rows whose grids are not to be trusted, the worst first."""
+    found = [row for row in rows if row["status"] == "packed" and doubt(row) >= DOUBTFUL]
+    return sorted(found, key=lambda row: (-doubt(row), row["synset"], row["model_id"]))
+
+
+def dataset(rows: Sequence[Status], drawn: Mapping[tuple[str, str], bytes] | None = None) -> str:
+    """Three tables, of rows of data/shards/<category>/status.csv.
+
+    Args:
+        drawn: pictures, WebP, of some doubtful grids by synset and model id.
+    """
     rejected = [row for row in rows if row["status"] != "packed"]
     packed = [row for row in rows if row["status"] == "packed"]
-    doubtful = [row for row in packed if doubt(row) >= DOUBTFUL]
-    doubtful.sort(key=lambda row: (-doubt(row), row["synset"], row["model_id"]))
+    doubts = doubtful(packed)
     reasons = Counter(f"{row['status']}: {row['reason']}" for row in rejected)
     counted = ", ".join(f"{count} {html.escape(reason)}" for reason, count in sorted(reasons.items()))
     parts = [
@@ -32,11 +42,11 @@ def dataset(rows: Sequence[Status]) -> str:
         )
     parts += [
         "<h3>Doubtful grids</h3>",
-        f"<p>{len(doubtful)} of {len(packed)} grids have cells, {DOUBTFUL:.0%} of all or more, that are inside by rays "
+        f"<p>{len(doubts)} of {len(packed)} grids have cells, {DOUBTFUL:.0%} of all or more, that are inside by rays "
         "along one axis and outside by another's (open or overlapping meshes, mostly), or lack cells at that share of "
         "the surface. Closed by lids is the share of the solid that closes holes and missing sides.</p>",
     ]
-    if doubtful:
+    if doubts:
         notes = [
             [
                 r["category"],
@@ -47,11 +57,24 @@ def dataset(rows: Sequence[Status]) -> str:
                 f"{float(r['lidded']):.1%}",
                 f"{float(r['components']):.0f}",
             ]
-            for r in doubtful
+            for r in doubts
         ]
         parts += listed(["category", "model", "split", "cells in doubt", "no cell", "closed by lids", "pieces"], notes)
+        shown = [(r, picture) for r in doubts if (picture := (drawn or {}).get((r["synset"], r["model_id"])))]
+        parts += ['<div class="doubts">', *(figure(row, picture) for row, picture in shown), "</div>"] * bool(shown)
     made = "<code>dvc repro pack</code>; every model is in <code>data/shards/*/status.csv</code>"
     return "\n".join([*parts, f'<p class="made">Made by {made}.</p>'])
+
+
+def figure(row: Status, picture: bytes) -> str:
+    """A model's picture with what is doubtful about it."""
+    words = f"{row['category'].replace('_', ' ')} {row['model_id'][:12]}: {doubt(row):.1%}"
+    source = base64.b64encode(picture).decode()
+    what = plain(f"{words} in doubt, a view and the grid")
+    return (
+        f'<figure><img loading="lazy" alt="{what}" src="data:image/webp;base64,{source}">'
+        f"<figcaption>{plain(words)}</figcaption></figure>"
+    )
 
 
 def doubt(row: Status) -> float:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -61,6 +61,7 @@ def page(
     compared: Sequence[str],
     trainings: dict[str, Training],
     statuses: Sequence[Status],
+    doubts: Mapping[tuple[str, str], bytes],
 ) -> str:
     """The text of index.html.
 
@@ -68,6 +69,7 @@ def page(
         compared: an <svg> each, of curves of all systems; shown where there are several systems.
         trainings: by system.
         statuses: of all models of the data set.
+        doubts: pictures of doubtful grids among them.
     """
     overall = results.figures[results.systems[0]]["overall"]
     lead = f"{overall['samples']} views of {overall['models']} test models that no system was trained on."
@@ -92,7 +94,7 @@ def page(
         scores_head=f'<tr><th scope="col"></th>{columns}<th scope="col">views</th></tr>',
         scores="\n".join(all_scores(results)),
         scorers=" and ".join(f"<code>dvc repro {stage}</code>" for stage in ("metrics", "baselines")),
-        data=dataset(statuses),
+        data=dataset(statuses, doubts),
         definitions="\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in definitions(results).items()),
         library=library(),
         script=asset("page.js") + asset("viewer.js"),

@@ -43,7 +43,7 @@ SETTINGS = MetricsParams(seed=0, points=200, matched=50, views=3, batch_size=8)
 CURVES = "samples,voxels,game,val_iou,val_bce,lr\n100,0.5,0,0.2,0.4,0.001\n200,0.4,,0.3,0.3,0.001\n"
 STATUS = """synset,model_id,split,status,reason,message,mesh,fill_ratio,components,disagreement,lidded,uncovered
 {synset},m0,train,packed,,,m0.obj,0.2,1.0,0.0,0.0,0.0
-{synset},m1,train,packed,,,m1.obj,0.4,2.0,0.125,0.0,0.0
+{synset},train{start}0001,train,packed,,,m1.obj,0.4,2.0,0.125,0.0,0.0
 {synset},m2,test,catalog,unreadable,<expected> a mesh & found none,m2.obj,,,,,
 """
 POINTS = "samples,chamfer,val_chamfer,lr\n100,0.5,0.2,0.001\n200,0.4,0.1,0.001\n"
@@ -61,7 +61,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
             without.setattr(scorer, "WITH_SCIPY", False)  # the baselines are there sooner, and have fewer scores
             Baselines(SETTINGS, SYNSETS).write()
         for synset in SYNSETS:
-            Path(f"data/shards/{synset}/status.csv").write_text(STATUS.format(synset=synset))
+            Path(f"data/shards/{synset}/status.csv").write_text(STATUS.format(synset=synset, start=synset[:3]))
         scored(cube(0.9), views=3)
     return folder
 
@@ -152,6 +152,12 @@ def test_the_report_is_a_sheet_and_a_page(project: Path) -> None:
     assert "2 of 6 (2 catalog: unreadable)" in page.words and "<expected> a mesh & found none" in page.words
     assert "2 of 4 grids have cells" in page.words and "12.5%" in page.words
     text = Path("data/report/index.html").read_text(encoding="utf-8")
+    (doubted,) = re.findall(r'(?s)<div class="doubts">(.*?)</div>', text)
+    found = re.findall(r"base64,([^\"]+)\".*?<figcaption>(.*?)</figcaption>", doubted)
+    assert [words for _, words in found] == ["airplane train0260001: 12.5%", "chair train0300001: 12.5%"]
+    for content, _ in found:
+        left, right = np.split(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("L")), 2, axis=1)
+        assert left.min() < 200 and right.min() < 200  # something is seen in the view, and of the grid
     assert text.count('<article class="entry"') == 4 and text.count('data-name="truth"') == 4
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", re.sub(r"(?s)<script>.*?</script>", "", text))
     for picture in re.findall(r'base64,([^"]+)" alt="(?:true|answer)', text):
