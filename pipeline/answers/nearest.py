@@ -26,7 +26,7 @@ BATCH, MOST = 64, 2048  # views that are described at a time, and in all
 
 
 @dataclass(frozen=True)
-class Library:
+class Shapes:
     """Training shapes to look up.
 
     Attributes:
@@ -49,7 +49,7 @@ class Library:
 
 
 @cache
-def library() -> Library | None:
+def packed() -> Shapes | None:
     """Of the shards of the data set that params.yaml in this folder names; None where there are none."""
     if not (PARAMS_FILE.is_file() and SHARDS.is_dir()):
         return None
@@ -61,7 +61,7 @@ def library() -> Library | None:
     some = range(0, len(views), -(-len(views) // MOST))
     with one_thread(), torch.inference_mode():
         keys = [descriptor(images_of(raw, SIZE, device())) for raw in batches(views, some, BATCH)]
-    return Library(shapes, some, torch.cat(keys))
+    return Shapes(shapes, some, torch.cat(keys))
 
 
 @torch.inference_mode()

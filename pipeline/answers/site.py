@@ -19,7 +19,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from pipeline.answers.nearest import library, remembered
+from pipeline.answers.nearest import packed, remembered
 from pipeline.answers.network import Network, trained
 from pipeline.answers.shape import Shape, finished
 from pipeline.runtime.files import told
@@ -137,8 +137,8 @@ def alike(network: Network, photo: Photo) -> tuple[Prediction, str] | None:
     """The training shape that looks most alike, and what it is; None where none is known."""
     if (found := remembered(network, [photo])) is not None:
         return found, f"remembered by {network.name}"
-    shelf = library()
-    return shelf.nearest([photo]) if shelf else None
+    shapes = packed()
+    return shapes.nearest([photo]) if shapes else None
 
 
 def page(answers: Answers, examples: Sequence[str]) -> gr.Blocks:

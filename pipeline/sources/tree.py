@@ -11,13 +11,12 @@ import os
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PosixPath, PurePosixPath
 
-from pipeline.geometry.meshes import MeshError
+from pipeline.geometry.errors import BROKEN_ZIP, MeshError
 
 MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
 _ENTRY = ".zip!/"
@@ -154,7 +153,7 @@ def _split(location: str) -> tuple[str, str]:
 def _damage_told() -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (*BROKEN_ZIP, KeyError) as error:
         raise MeshError("unreadable", f"expected a whole zip entry, got {type(error).__name__}: {error}") from error
 
 
@@ -195,7 +194,7 @@ def _members(path: Path) -> Iterator[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [_slashed(name) for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+    except (*BROKEN_ZIP, OSError, ValueError) as error:
         with path.open("rb") as file:
             cut = file.read(4) == b"PK\3\4"
         found = "the beginning of one: it is cut, or still on its way" if cut else error

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from pipeline.geometry.errors import MeshError
+from pipeline.geometry.errors import BROKEN_ZIP, MeshError
 from pipeline.geometry.readers import pieces
 from pipeline.geometry.readers.polygons import cut, triangulated
 from pipeline.geometry.readers.xml import parsed
@@ -41,7 +41,7 @@ def unzipped(data: bytes) -> bytes:
                 roots = [each for each in parsed(archive.read("manifest.xml")).iter() if _is(each, "dae_root")]
                 documents = [_text(each).strip().removeprefix("./") for each in roots] + documents
             return archive.read(documents[0])
-    except (zipfile.BadZipFile, KeyError, IndexError) as error:
+    except (*BROKEN_ZIP, KeyError, IndexError) as error:
         raise MeshError("unreadable", f"expected a zip with COLLADA, got {type(error).__name__}: {error}") from error
 
 

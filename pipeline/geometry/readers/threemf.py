@@ -8,12 +8,11 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
-import zlib
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from pipeline.geometry.errors import MeshError
+from pipeline.geometry.errors import BROKEN_ZIP, MeshError
 from pipeline.geometry.readers import pieces
 from pipeline.geometry.readers.xml import parsed
 
@@ -37,7 +36,7 @@ def read(data: bytes) -> pieces.Piece:
             start = package.start()
             items = package.model(start).findall("{*}build/{*}item")
             return pieces.joined([piece for item in items for piece in package.placed(item, start, np.eye(4), 0)])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except BROKEN_ZIP as error:
         raise MeshError("unreadable", f"expected 3MF's zip, got {type(error).__name__}: {error}") from error
 
 

@@ -24,7 +24,7 @@ PARAMS = """dataset:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
-    nearest.library.cache_clear()
+    nearest.packed.cache_clear()
     return tmp_path
 
 
@@ -35,14 +35,14 @@ def bar(height: int, width: int) -> Photo:
 
 
 def test_a_tall_photo_finds_a_tall_box_in_the_shards(project: Path) -> None:
-    assert nearest.library() is None
-    nearest.library.cache_clear()
+    assert nearest.packed() is None
+    nearest.packed.cache_clear()
     write_boxes(project / "data/shards", 16)
     Path("params.yaml").write_text(PARAMS)
-    shelf = nearest.library()
-    assert shelf and len(shelf.keys) == len(shelf.views) == 3 * 2 * 6
+    shapes = nearest.packed()
+    assert shapes and len(shapes.keys) == len(shapes.views) == 3 * 2 * 6
     for photo, name, extreme in ((bar(80, 30), "airplane", max), (bar(24, 80), "chair", min)):
-        found, words = shelf.nearest([photo])
+        found, words = shapes.nearest([photo])
         assert words.startswith(name) and found.field is not None
         sides = [int(np.ptp(places)) for places in np.nonzero(found.field)]
         assert sides[1] == extreme(sides) and sides.count(sides[1]) == 1, words
@@ -52,15 +52,15 @@ def test_few_views_stand_for_many(project: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(nearest, "MOST", 10)
     write_boxes(project / "data/shards", 16)
     Path("params.yaml").write_text(PARAMS)
-    shelf = nearest.library()
-    assert shelf and len(shelf.keys) <= 10
-    assert shelf.nearest([bar(80, 30)])[1].startswith("airplane")
+    shapes = nearest.packed()
+    assert shapes and len(shapes.keys) <= 10
+    assert shapes.nearest([bar(80, 30)])[1].startswith("airplane")
 
 
 def test_another_projects_shards_are_none(project: Path) -> None:
     write_boxes(project / "data/shards", 16)
     Path("params.yaml").write_text(PARAMS.replace(", ".join(f'"{name}"' for name in SYNSETS), '"02828884"'))
-    assert nearest.library() is None
+    assert nearest.packed() is None
 
 
 def test_what_a_network_remembers_is_one_of_its_shapes(project: Path) -> None:
