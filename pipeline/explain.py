@@ -30,7 +30,8 @@ from pathlib import Path
 
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_write
-from pipeline.sources.photos import CUT_OUTS, read_photo
+from pipeline.sources.cutting.methods import CUT_OUTS
+from pipeline.sources.photos import read_photo
 
 END = "_explained.png"
 

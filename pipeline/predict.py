@@ -62,7 +62,7 @@ from typing import TYPE_CHECKING
 from pipeline.answers.shape import FORMATS, check
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_write, told
-from pipeline.sources.photos import CUT_OUTS
+from pipeline.sources.cutting.methods import CUT_OUTS
 
 if TYPE_CHECKING:  # which waits for torch; what is asked for is looked at before
     from pipeline.answers.network import Network

@@ -97,5 +97,5 @@ def test_a_room_says_what_it_may_know_and_hands_nothing_on(path: str) -> None:
     if path == "model/__init__.py":  # the contract, and how a system is found
         return
     assert len(tree.body) == 1, f"{path}: expected a docstring and nothing else"
-    if here := room(path):
+    if (here := room(path)) and path.count("/") < 3:  # a folder in a room knows what the room may
         assert {name for name in re.findall(r"`(\w+)`", words) if name in WALLS} == ALLOWED[here], words

@@ -24,7 +24,8 @@ from pipeline.answers.network import Network, trained
 from pipeline.answers.shape import Shape, finished
 from pipeline.runtime.files import told
 from pipeline.scoring.predictions import Prediction
-from pipeline.sources.photos import CUT_OUTS, HELP, Photo, read_photo
+from pipeline.sources.cutting.methods import CUT_OUTS
+from pipeline.sources.photos import HELP, Photo, read_photo
 
 MEGABYTES, MEGAPIXELS = 20, 50  # of a photo, at most
 SHOWN = 240  # pixels along the shorter side of what the network saw, at least

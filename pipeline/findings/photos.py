@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from pipeline.findings.finding import Check, Finding
 from pipeline.pages.pictures import CELL, tiles
 from pipeline.shards.views import prepare
-from pipeline.sources.photos import WIDE, Photo, cut, read_photo
+from pipeline.sources.cutting.methods import cut
+from pipeline.sources.photos import WIDE, Photo, read_photo
 from pipeline.sources.pictures import decode
 
 SIZE = 48, 64  # of a small network's input

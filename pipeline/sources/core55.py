@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.sources import mat, photos, pictures, tree
+from pipeline.sources import mat, pictures, renderings, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views
 
 FOLDER = re.compile(r"/(?P<split>train|val|test)_(imgs|voxels)/(?P<id>[^/]+)/")
@@ -48,11 +48,11 @@ def parts(root: Path, ref: ModelRef) -> list[str]:
 
 
 def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
-    rgba = photos.stacked([pictures.decode(tree.read(root, location)) for location in _pictures(ref)])
-    masks = np.stack([photos.object_mask(picture) for picture in rgba])
-    gray = np.stack([photos.grayscale(picture) for picture in rgba])
+    rgba = renderings.stacked([pictures.decode(tree.read(root, location)) for location in _pictures(ref)])
+    masks = np.stack([renderings.object_mask(picture) for picture in rgba])
+    gray = np.stack([pictures.grayscale(picture) for picture in rgba])
     unknown = np.full((VIEWS, 4, 4), np.nan), np.full(VIEWS, np.nan)
-    return Views(np.where(masks, gray, np.uint8(255)), masks, *unknown, lambda: photos.colour(rgba, masks))
+    return Views(np.where(masks, gray, np.uint8(255)), masks, *unknown, lambda: renderings.colour(rgba, masks))
 
 
 def grid(root: Path, ref: ModelRef) -> Grid:

@@ -59,6 +59,11 @@ def frames(data: bytes) -> int:
         return 1
 
 
+def grayscale(rgba: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 by ITU-R 601's luma, from (H, W, 4) uint8; alpha is left out."""
+    return np.asarray(Image.fromarray(rgba[..., :3]).convert("L"))
+
+
 def _turn(image: Image.Image) -> Image.Transpose | None:
     # ImageOps.exif_transpose writes all of the EXIF anew, and fails with what can't be written.
     try:

@@ -26,7 +26,7 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.runtime.files import sha256
-from pipeline.sources import mat, photos, pictures, splits, tree
+from pipeline.sources import mat, pictures, renderings, splits, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, listing, slug, turned
 
 LIST = "pix3d.json"
@@ -54,19 +54,19 @@ def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     base, photo = _photo(root, ref)
     # Masks and poses are of the photo as it is stored, not as its camera was held.
     rgba = pictures.decode(tree.read(root, ref.views), upright=False)
-    gray = photos.grayscale(rgba)
-    mask = photos.grayscale(pictures.decode(tree.read(root, base + photo["mask"]), upright=False)) >= 128
+    gray = pictures.grayscale(rgba)
+    mask = pictures.grayscale(pictures.decode(tree.read(root, base + photo["mask"]), upright=False)) >= 128
     if gray.shape != mask.shape:
         raise ValueError(f"expected a photo and a mask of one size, got {gray.shape} and {mask.shape}")
     focal = photo["focal_length"] / SENSOR_MM * gray.shape[1]
-    boxed, inside, scale = photos.letterbox(gray, mask, size)
+    boxed, inside, scale = renderings.letterbox(gray, mask, size)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = photo["rot_mat"], photo["trans_mat"]
     fov_deg = np.degrees(2 * np.arctan(min(size) / 2 / (focal * scale)))
 
     def color() -> np.ndarray:
         channels = np.moveaxis(rgba[..., :3], -1, 0)
-        return np.stack([photos.letterbox(channel, mask, size)[0] for channel in channels], axis=-1)[None]
+        return np.stack([renderings.letterbox(channel, mask, size)[0] for channel in channels], axis=-1)[None]
 
     return Views(boxed[None], inside[None], pose[None], np.array([fov_deg]), color)
 

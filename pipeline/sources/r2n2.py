@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.geometry.meshes import MeshError
-from pipeline.sources import binvox, photos, pictures, tree
+from pipeline.sources import binvox, pictures, renderings, tree
 from pipeline.sources.layout import Found, Grid, Layout, ModelRef, Views, matches, turned
 from pipeline.sources.shapenet_v1 import FRONT_X
 
@@ -46,12 +46,12 @@ def parts(root: Path, ref: ModelRef) -> list[str]:
 
 def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     metadata = _metadata(root, ref)
-    rgba = photos.stacked([pictures.decode(tree.read(root, name)) for name in _pictures(ref, len(metadata))])
+    rgba = renderings.stacked([pictures.decode(tree.read(root, name)) for name in _pictures(ref, len(metadata))])
     masks = rgba[..., 3] >= 128
-    gray = np.stack([photos.grayscale(picture) for picture in rgba])
+    gray = np.stack([pictures.grayscale(picture) for picture in rgba])
     cameras = np.stack([camera(azimuth, elevation, FARTHEST * ratio) for azimuth, elevation, _, ratio in metadata])
     fov_deg = np.full(len(masks), FOV_DEG)
-    return Views(np.where(masks, gray, np.uint8(255)), masks, cameras, fov_deg, lambda: photos.colour(rgba, masks))
+    return Views(np.where(masks, gray, np.uint8(255)), masks, cameras, fov_deg, lambda: renderings.colour(rgba, masks))
 
 
 def grid(root: Path, ref: ModelRef) -> Grid:

@@ -12,7 +12,7 @@ from pipeline import render, voxelize
 from pipeline.geometry import meshes, renderer, solid
 from pipeline.geometry.meshes import Mesh
 from pipeline.records import ready
-from pipeline.sources import photos, pix3d, splits
+from pipeline.sources import pictures, pix3d, splits
 from pipeline.sources.layout import ModelRef
 from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
@@ -149,7 +149,9 @@ def test_a_broken_list_is_named(tmp_path: Path, change: dict[str, object]) -> No
 def test_published_masks_are_where_our_camera_puts_the_mesh() -> None:
     root = Path(REAL)
     for ref in refs(root)[:20]:
-        mask = photos.grayscale(photos.decode((root / f"mask{ref.views[3:-3]}png").read_bytes(), upright=False)) >= 128
+        mask = (
+            pictures.grayscale(pictures.decode((root / f"mask{ref.views[3:-3]}png").read_bytes(), upright=False)) >= 128
+        )
         size = (len(mask), len(mask[0]))
         made = pix3d.views(root, ref, size)
         mesh = meshes.read(ref.read(root), "obj")
