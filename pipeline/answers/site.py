@@ -30,6 +30,7 @@ from pipeline.sources.photos import HELP, Photo, read_photo
 MEGABYTES, MEGAPIXELS = 20, 50  # of a photo, at most
 SHOWN = 240  # pixels along the shorter side of what the network saw, at least
 VIEW = (60, 70, 2.2)  # of the camera at first: degrees about Y and from it, and how far it is
+WAYS = [name for name in CUT_OUTS if name != "rembg"]  # of cutting out
 ALIKE = "Nearest training shape"
 WORDS = f"""# One photo in, one shape out
 
@@ -79,7 +80,7 @@ class Answers:
     ) -> Outputs:
         """Of an upload as Gradio has it; what fails is said, and nothing else shown."""
         nothing = None, None, None, gr.Model3D(value=None, label=ALIKE), None
-        if not upload:
+        if not isinstance(upload, dict) or not isinstance(upload.get("path"), str):
             return "", *nothing
         path = Path(upload["path"]).resolve()  # a way through `..` may seem to lie in the room
         if path.parent.parent == self.visits.room:  # an example is not
@@ -97,6 +98,8 @@ class Answers:
         return "", *nothing
 
     def answered(self, path: Path, name: str, cut_out: str, all_pieces: bool, folder: Path) -> Outputs:
+        refuse_forged("System", name, list(self.files))
+        refuse_forged("Cut out by", cut_out, WAYS)
         photo, network = opened(path, cut_out), kept(self.files[name])
         shape = network.answer([photo], all_pieces=all_pieces)
         files = [folder / f"{path.stem}{end}" for end in network.formats]
@@ -109,6 +112,12 @@ class Answers:
             finished(found[0], 0.5, shape.seen, shape.how, all_pieces=True).save(near := folder / "beside/nearest.glb")
             beside = gr.Model3D(value=str(near), label=f"{ALIKE}: {found[1]}")
         return words, *pictures(photo, shape, folder), str(files[0]), beside, [str(file) for file in files]
+
+
+def refuse_forged(label: str, value: object, offered: list[str]) -> None:
+    """ValueError of what no list of the page offers: it may come from elsewhere, or from a page of before."""
+    if value not in offered:
+        raise ValueError(f"{label}: expected one of {', '.join(offered)}, got {str(value)[:40]!r}")
 
 
 @lru_cache(4)
@@ -157,7 +166,7 @@ def page(answers: Answers, examples: Sequence[str]) -> gr.Blocks:
             with gr.Column(min_width=300):
                 photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=300)
                 system = gr.Dropdown(list(answers.files), label="System")
-                how = gr.Dropdown([name for name in CUT_OUTS if name != "rembg"], label="Cut out by")
+                how = gr.Dropdown(WAYS, label="Cut out by")
                 pieces = gr.Checkbox(label="Pieces beside the largest as well")
                 gr.Examples([[path] for path in examples], [photo], label="Examples")
             with gr.Column(min_width=300, scale=2):

@@ -87,6 +87,18 @@ def test_what_cannot_be_is_said_without_where_it_lies(answers: site.Answers, mon
     assert answers(None, "half", "auto", False, "a")[0] == ""
 
 
+def test_what_no_list_offers_is_refused_in_a_line(answers: site.Answers) -> None:
+    upload = uploaded(answers, "ring.png")
+    photo(Path(upload["path"]), (255, 255, 255))
+    for name in ("../half", ["half"], None):
+        words, *rest = answers(upload, name, "auto", False, "a")  # type: ignore[arg-type]
+        assert words == f"**No shape:** System: expected one of half, got {str(name)!r}" and rest[0] is None
+    words, *_ = answers(upload, "half", "rembg", False, "a")  # which the page does not offer
+    assert words == "**No shape:** Cut out by: expected one of auto, alpha, uniform, grabcut, got 'rembg'"
+    for forged in ("ring.png", ["ring.png"], {"url": "ring.png"}, {"path": 7}):
+        assert answers(forged, "half", "auto", False, "a")[:2] == ("", None)  # type: ignore[arg-type]
+
+
 def test_what_is_alike_does_not_take_the_place_of_the_shape(
     answers: site.Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
