@@ -74,6 +74,7 @@ def by_lines(lines: list[bytes], n_vertices: int, n_faces: int, size: int) -> tu
     if len(lines) < n_vertices + n_faces or min(map(len, vertices), default=size) < size:
         raise Wrapped
     counts = _whole([face[0] for face in faces])
+    _refuse_negative(counts)
     if any(len(face) <= count for face, count in zip(faces, counts.tolist(), strict=True)):
         raise Wrapped
     if rest := lines[n_vertices + n_faces :]:
@@ -94,8 +95,7 @@ def _by_numbers(words: list[bytes], n_vertices: int, n_faces: int, size: int) ->
     for face in range(n_faces):
         if place >= len(rest) or place + 1 + rest[place] > len(rest):
             _refuse_short(n_vertices + face, n_vertices, n_faces)
-        if rest[place] < 0:
-            raise MeshError("unreadable", f"expected numbers of corners, got {rest[place]}")
+        _refuse_negative(rest[place])
         places.append(place)
         place += 1 + int(rest[place])
     if place < len(rest):
@@ -110,6 +110,11 @@ def _refuse_short(found: int, n_vertices: int, n_faces: int) -> None:
             "truncated",
             f"expected {n_vertices} vertices and {n_faces} faces as announced, found {vertices} and {faces}",
         )
+
+
+def _refuse_negative(counts: np.ndarray) -> None:
+    if counts.min(initial=0) < 0:
+        raise MeshError("unreadable", f"expected numbers of corners, got {counts.min()}")
 
 
 def _numbers(words: list[bytes]) -> np.ndarray:

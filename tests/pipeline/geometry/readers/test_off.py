@@ -67,6 +67,12 @@ def test_odd_but_allowed(text: str) -> None:
     assert np.array_equal(mesh.vertices, CLEAN.vertices) and np.array_equal(mesh.faces, CLEAN.faces)
 
 
+def test_a_face_has_no_corners_below_none() -> None:
+    for text in (TETRAHEDRON, "C" + TETRAHEDRON):
+        with pytest.raises(MeshError, match="expected numbers of corners, got -3"):
+            meshes.read(text.replace("3 0 1 3", "-3 0 1 3").encode(), "off")
+
+
 def test_homogeneous_coordinates() -> None:
     text = TETRAHEDRON.replace("OFF", "4OFF").replace(
         "0 0 0\n1 0 0\n0 1 0\n0 0 1\n", "0 0 0 1\n2 0 0 2\n0 3 0 3\n0 0 1 1\n"
