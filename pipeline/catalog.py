@@ -49,7 +49,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import csv
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,7 +76,6 @@ CHECKED = ("status", "detail", "sha256", "parts_sha256", "looks_sha256", "vertic
 MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
 ROLES = {"train": "train", "val": "validate", "test": "test"}  # what each split is for
 OUTSIDE = {"outside_root": "links lead out of dataset.root, dataset.follow_links follows them"}
-SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 
 
 def main(minimum: int | None = None) -> None:
@@ -264,33 +262,38 @@ def stamp(root: Path, ref: ModelRef, looked: str = "") -> str:
         stamps = [tree.stamp(root, location) for location in locations]
     except (OSError, ValueError):  # read, it gives its reason
         return ""
-    if max(changed for _, changed in stamps) > time.time() - SETTLED:
+    if not all(tree.settled(changed) for _, changed in stamps):
         return ""
     return sha256(repr((root, ref, stamps, looked)).encode("utf-8", "surrogateescape"))
 
 
 def check(root: Path, ref: ModelRef, color: bool = False) -> tuple[str, ...]:
-    """Whether a model can be used: the columns CHECKED of its row, and where the files of its looks lie, as JSON."""
-    own = parts = vertices = faces = looked = ""
+    """Whether a model can be used: the columns CHECKED of its row, and files beside its own that matter, as JSON."""
+    own = parts = looked = ""
     watched: looks.Watched = []
     try:
         parts = parts_sha256(root, ref)
-        if ref.mesh:
-            data = ref.read(root)
-            own = sha256(data)
-            mesh = meshes.read(data, ref.extension)
-            vertices, faces = str(len(mesh.vertices)), str(len(mesh.faces))
-            if color and not ref.views:
-                looked, watched = looks.catalogued(root, ref, data)
+        if not ref.mesh:
+            return "ok", "", "", parts, "", "", "", "[]"
+        alone = ref.alone(root)
+        watched = [(name, True, looks.stamped(root, [at])) for name, at in ref.buffers(alone).items()]
+        data = ref.whole(root, alone)
+        own = sha256(data)
+        mesh = meshes.read(data, ref.extension)
+        if color and not ref.views:
+            looked, more = looks.catalogued(root, ref, data)
+            watched += more
+        counts = str(len(mesh.vertices)), str(len(mesh.faces))
+        return "ok", "", own, parts, looked, *counts, json.dumps(watched)
     except MeshError as error:
-        return error.reason, str(error), own, parts, "", "", "", "[]"
+        failure = error.reason, str(error)
     except OSError as error:
-        return "unreadable", told(error), own, parts, "", "", "", "[]"
+        failure = "unreadable", told(error)
     except MemoryError:
         raise
     except Exception as error:  # as of records: one model's failure is a line in a table
-        return "failed", f"{type(error).__name__}: {error}", own, parts, "", "", "", "[]"
-    return "ok", "", own, parts, looked, vertices, faces, json.dumps(watched)
+        failure = "failed", f"{type(error).__name__}: {error}"
+    return *failure, own, parts, "", "", "", json.dumps(watched)
 
 
 def variants(table: Sequence[dict[str, str]], params: Variants) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from pipeline.geometry.formats import HALF_TURN
 from pipeline.geometry.meshes import EXTENT, MeshError, load, normalise
 from pipeline.geometry.meshes import Mesh as Triangles
 from pipeline.geometry.meshes import points as points_of
+from pipeline.geometry.readers.accessors import ENDINGS
 from pipeline.pages.pictures import Surface, both_sides, dots
 
 CLOSE = 1e-3  # of the longest side: how far a shape may be from a frame that it is said to be in
@@ -19,7 +20,6 @@ DOTS = 3000  # points of a cloud in a picture
 # Reasons of a MeshError; the others are faults of a mesh that was read.
 UNREADABLE = ("unreadable", "truncated", "bad_count", "unsupported", "compression", "missing_file")
 MAYBE_POINTS = ("no_faces", "unreadable", "unsupported")  # of which the last tells of a format of points alone
-TURNED = ("glb", "gltf")  # formats with the front at +Z
 
 
 def look(path: Path) -> Finding:
@@ -96,7 +96,7 @@ def frame(vertices: np.ndarray, extension: str) -> dict[str, str]:
     sizes = {EXTENT: "the normalised frame: centred, longest side 15/16", 1.0: "centred, longest side 1"}
     known = [words for size, words in sizes.items() if centred and abs(longest - size) <= CLOSE]
     where = ", ".join(f"{value:.4g}" for value in centre + 0.0)
-    axes = "+Y up, front at +Z, as glTF has it" if extension in TURNED else "axes are not told by this format"
+    axes = "+Y up, front at +Z, as glTF has it" if extension in ENDINGS else "axes are not told by this format"
     return {
         "size": " x ".join(f"{side:.4g}" for side in high - low) + " (x, y, z)",
         "frame": f"{known[0] if known else f'its own: centre at ({where}), longest side {longest:.4g}'}; {axes}",
@@ -105,7 +105,7 @@ def frame(vertices: np.ndarray, extension: str) -> dict[str, str]:
 
 def _shown(vertices: np.ndarray, extension: str) -> np.ndarray:
     """Vertices with the front at -Z, where the format says where the front is."""
-    return vertices * HALF_TURN if extension in TURNED else vertices
+    return vertices * HALF_TURN if extension in ENDINGS else vertices
 
 
 def normalised(surface: Surface) -> Surface:

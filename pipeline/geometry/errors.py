@@ -1,14 +1,6 @@
-"""The one error of whatever is wrong with a mesh, and what zips raise."""
+"""The one error of whatever is wrong with a mesh."""
 
 from __future__ import annotations
-
-import lzma
-import zipfile
-import zlib
-
-# What zipfile raises of a zip: that it is none or cut, that an entry is damaged, that its compression is unknown to
-# Python (NotImplementedError), that it is encrypted (RuntimeError).
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 
 
 class MeshError(ValueError):

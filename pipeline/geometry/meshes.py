@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.geometry import bundles
 from pipeline.geometry.errors import MeshError as MeshError
 from pipeline.geometry.readers import accessors, collada, gltf, obj, off, ply, stl, threemf
+from pipeline.geometry.zips import proved
 
 EXTENT = 15 / 16  # longest side of the bounding box in the normalised frame
 
@@ -39,7 +40,8 @@ def _by_trimesh(extension: str) -> Callable[[bytes], tuple[np.ndarray, np.ndarra
     def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         import trimesh
 
-        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=extension, process=False)
+        whole = proved(data) if extension == "3dxml" else data
+        mesh = trimesh.load_mesh(io.BytesIO(whole), file_type=extension, process=False)
         return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
 
     return read
@@ -107,7 +109,7 @@ def read(data: bytes, extension: str) -> Mesh:
 
 
 def load(path: Path) -> Mesh:
-    """As `read`, of a file on disk, of a `.gltf` with what lies beside it; OSError where one can't be read."""
+    """As `read`, of a file on disk, of glTF with what lies beside it; OSError where one can't be read."""
     return read(_whole(path), path.suffix[1:].lower())
 
 
@@ -129,9 +131,9 @@ def points(path: Path) -> np.ndarray | None:
 
 
 def _whole(path: Path) -> bytes:
-    """A file on disk, of a `.gltf` with what lies beside it in it."""
+    """A file on disk, of glTF with what lies beside it in it."""
     data = path.read_bytes()
-    if path.suffix.lower() != ".gltf":
+    if path.suffix[1:].lower() not in accessors.ENDINGS:
         return data
     files = {name: path.parent / name for name in accessors.files(data)}
     if lost := [name for name, file in files.items() if not file.is_file()]:  # a device has no end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.geometry.looks import files
@@ -13,9 +14,8 @@ from pipeline.runtime.files import sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
 
-NAMES = "appearance files gltf off palette textures visuals wavefront".split()
+NAMES = "appearance files gltf levels off palette textures visuals wavefront".split()
 MODULES = (*(f"pipeline.geometry.looks.{name}" for name in NAMES), __name__)  # code that has a say in colours
-SETTLED = 2.0  # seconds after which a file's time is sure to differ if it is written again
 # Of each file: its name, whether it was read, and of all places where it may lie what tells of a change there.
 Watched = list[tuple[str, bool, list[tuple[str, str]]]]
 
@@ -58,8 +58,12 @@ def stamp(root: Path, location: str) -> str:
         found, changed = tree.stamp(root, location)
     except (OSError, MeshError):
         return ""
-    now = time.time()
-    return found if changed < now - SETTLED else f"{found} {now}"
+    return found if tree.settled(changed) else f"{found} {time.time()}"
+
+
+def stamped(root: Path, locations: Iterable[str]) -> list[tuple[str, str]]:
+    """Locations and what tells of a change there."""
+    return [(location, stamp(root, location)) for location in locations]
 
 
 def of(root: Path, ref: ModelRef, data: bytes, mesh: Mesh, expected: str) -> Looks:
@@ -83,7 +87,7 @@ def catalogued(root: Path, ref: ModelRef, data: bytes) -> tuple[str, Watched]:
     """Hash of all files beside a model's own that its looks are in, empty where it names none, and where they lie."""
     beside = Beside(root, ref)
     names = files.named(data, ref.extension, beside)
-    places = {name: [(at, stamp(root, at)) for at in beside.locations(name)] for name in names}
+    places = {name: stamped(root, beside.locations(name)) for name in names}
     return _sha256(names, beside), [(name, beside(name) is not None, at) for name, at in places.items()]
 
 

@@ -25,6 +25,7 @@ MODULES = (
     "pipeline.sources.binvox",
     "pipeline.geometry.isosurface",
     "pipeline.sources.layout",
+    "pipeline.geometry.looks.levels",
     "pipeline.sources.mat",
     "pipeline.sources.cutting.uniform",
     "pipeline.sources.renderings",

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry import bundles, meshes, readers
+from pipeline.geometry import bundles, meshes, readers, zips
 from pipeline.geometry.looks.appearance import Painted
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.records import looks
@@ -124,7 +124,7 @@ def code_sha256(*modules: str) -> str:
 
     The modules are found by name and not imported: to know that nothing has to be made takes no library to make it.
     """
-    specs = [find_spec(name) for name in (meshes.__name__, bundles.__name__, __name__, *modules)]
+    specs = [find_spec(name) for name in (meshes.__name__, bundles.__name__, zips.__name__, __name__, *modules)]
     files = [Path(str(spec and spec.origin)) for spec in specs] + sorted(Path(readers.__path__[0]).glob("*.py"))
     texts = [file.read_bytes() for file in files]
     versions = [f"{name} {metadata.version(name)}".encode() for name in LIBRARIES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import posixpath
 import re
 import zlib
@@ -16,6 +17,7 @@ import numpy as np
 from pipeline.geometry import bundles
 from pipeline.geometry.errors import MeshError
 from pipeline.geometry.readers import accessors
+from pipeline.geometry.zips import MAX_BYTES, refuse_large
 from pipeline.sources import tree
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
@@ -55,32 +57,38 @@ class ModelRef:
         return bundles.EXTENSION if self.mesh.endswith("/") else PurePosixPath(self.mesh).suffix[1:].lower()
 
     def read(self, root: Path) -> bytes:
-        """The bytes of its mesh: of parts as a bundle, of a `.gltf` with the buffers in it that lie beside it.
+        """The bytes of its mesh: of parts as a bundle, of glTF with the buffers in it that lie beside it.
 
         Raises as `tree.read`, and MeshError `missing_file`.
         """
+        return self.whole(root, self.alone(root))
+
+    def alone(self, root: Path) -> bytes:
+        """As `read`, without the buffers beside it."""
         if self.mesh.endswith("/"):
             return bundles.bundled((part.rpartition("/")[2], tree.read(root, part)) for part in self.files(root))
-        data = tree.read(root, self.mesh)
-        return accessors.bundled(data, self._buffers(root, data)) if self.extension == "gltf" else data
+        return tree.read(root, self.mesh)
 
-    def files(self, root: Path) -> list[str]:
-        """Locations of all files that its mesh consists of; raises as `tree.read`."""
-        if self.mesh.endswith("/"):
-            return [part for part in tree.children(root, self.mesh) if part.endswith(".obj")]
-        if self.extension == "gltf":
-            buffers = accessors.files(tree.read(root, self.mesh))
-            return [self.mesh, *(_beside(self.mesh, name) for name in buffers)]
-        return [self.mesh] * bool(self.mesh)
-
-    def _buffers(self, root: Path, data: bytes) -> dict[str, bytes]:
+    def whole(self, root: Path, data: bytes) -> bytes:
+        """What `read` gives, of what `alone` gave."""
         contents = {}
-        for name in accessors.files(data):
+        for name, location in self.buffers(data).items():
             try:
-                contents[name] = tree.read(root, _beside(self.mesh, name))
+                contents[name] = tree.read(root, location)
             except FileNotFoundError as error:
                 raise MeshError("missing_file", f"expected '{name}' beside the mesh, found none") from error
-        return contents
+        return accessors.bundled(data, contents)
+
+    def buffers(self, data: bytes) -> dict[str, str]:
+        """Locations of the files beside it that it consists of, by their names in `data`, which `alone` gave."""
+        names = accessors.files(data) if self.extension in accessors.ENDINGS else []
+        return {name: _beside(self.mesh, name) for name in names}
+
+    def files(self, root: Path) -> list[str]:
+        """Locations of its mesh or of all parts of it; raises as `tree.read`."""
+        if self.mesh.endswith("/"):
+            return [part for part in tree.children(root, self.mesh) if part.endswith(".obj")]
+        return [self.mesh] * bool(self.mesh)
 
 
 @dataclass(frozen=True)
@@ -166,11 +174,16 @@ def turning(up: str, front: str) -> np.ndarray:
 
 
 def unpacked(location: str, data: bytes) -> bytes:
-    """A file as it was before gzip, where its name says so; ValueError where it is damaged."""
+    """A file as it was before gzip, where its name says so; ValueError where it is damaged or too large."""
+    if not location.endswith(".gz"):
+        return data
     try:
-        return gzip.decompress(data) if location.endswith(".gz") else data
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            found = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{location}: expected a file of gzip, got {error}") from error
+    refuse_large(len(found))
+    return found
 
 
 def slug(name: str) -> str:

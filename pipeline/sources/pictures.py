@@ -7,6 +7,8 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.geometry.looks.levels import eight_bits
+
 ORIENTATION = 0x0112  # EXIF's tag, and how a picture is turned upright by its value
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -17,7 +19,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-DEPTHS = (8, 10, 12, 14, 16)  # bits of a pixel, be they kept in 16 or 32
 APPLE = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of HEIC
 
 
@@ -37,9 +38,7 @@ def decode(data: bytes, upright: bool = True, longest: int | None = None) -> np.
                 image.draft(None, (longest, longest))
             turn = _turn(image) if upright else None
             turned: Image.Image = image if turn is None else image.transpose(turn)
-            if turned.mode.startswith("I") or turned.mode == "F":  # which Pillow would clip to 8 bits
-                turned = Image.fromarray(_bytes(np.asarray(turned)))
-            return np.asarray(turned.convert("RGBA"))
+            return np.asarray(eight_bits(turned).convert("RGBA"))
     except UnidentifiedImageError as error:
         if data[4:8] == b"ftyp" and data[8:12] in APPLE:
             raise ValueError("expected a picture, got HEIC, which Pillow can't read; convert it to JPEG") from error
@@ -70,13 +69,3 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # as above
         return None
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    """Gray levels as uint8: fractions up to 1, or integers of the least of DEPTHS that has room for all of them."""
-    brightest = np.nanmax(values)
-    if values.dtype.kind == "f" and brightest <= 1:
-        white = 1
-    else:
-        white = next((2**bits - 1 for bits in DEPTHS if brightest < 2**bits), brightest)
-    return np.nan_to_num(255.0 * values / white).clip(0, 255).astype(np.uint8)

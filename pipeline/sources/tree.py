@@ -7,18 +7,21 @@ location with a slash at its end is a folder.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PosixPath, PurePosixPath
 
-from pipeline.geometry.errors import BROKEN_ZIP, MeshError
+from pipeline.geometry.errors import MeshError
+from pipeline.geometry.zips import BROKEN_ZIP, content, refuse_large
 
-MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
+SETTLED = 2.0  # seconds after which clocks and disks have another time for sure
 _ENTRY = ".zip!/"
 _DVC = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # what DVC's cache calls a file
 
@@ -76,8 +79,8 @@ def read(root: Path, location: str) -> bytes:
 
     Raises:
         MeshError: `outside_root` (a link leads there, other than DVC's to its cache), `unsafe_path` (an entry is called
-            `../x` or `/x`, or no file can be called that), `too_large` (more than MAX_BYTES, unpacked), `unreadable`
-            (no plain file; a damaged or encrypted entry, or one of an unknown compression).
+            `../x` or `/x`, or no file can be called that), `too_large` (unpacked, see `zips.py`), `unreadable` (no
+            plain file; a damaged or encrypted entry, or one of an unknown compression).
         OSError: the file can't be read.
     """
     path, member = _split(location)
@@ -89,17 +92,13 @@ def read(root: Path, location: str) -> bytes:
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
         raise MeshError("unreadable", "expected a file, got a folder, pipe or device")
     if not member:
-        _refuse_large(status.st_size)
+        refuse_large(status.st_size)
         return (root / path).read_bytes()
     if member.startswith("/") or ".." in PurePosixPath(member).parts:
         raise MeshError("unsafe_path", f"expected the name of a zip entry below its zip, got '{member}'")
     with _damage_told():
         archive, entries = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
-        info = entries[member]
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise MeshError("unreadable", f"expected a stored or deflated zip entry, got type {info.compress_type}")
-        _refuse_large(info.file_size)  # which is as much as zipfile will unpack of these
-        return archive.read(info)
+        return content(archive, _found(entries, location, member))
 
 
 def children(root: Path, folder: str) -> list[str]:
@@ -126,8 +125,14 @@ def stamp(root: Path, location: str) -> tuple[str, float]:
     if not member:
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_mtime
     with _damage_told():
-        info = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())[1][member]
+        _, entries = _archive(root / path, status.st_mtime_ns, status.st_size, os.getpid())
+    info = _found(entries, location, member)
     return f"{info.file_size} {info.CRC:08x}", 0.0
+
+
+def settled(changed: float) -> bool:
+    """Whether a file of such a time of change (s) is sure to get another one when it is written again."""
+    return changed < time.time() - SETTLED
 
 
 def split(location: str) -> tuple[str, str]:
@@ -153,7 +158,7 @@ def _split(location: str) -> tuple[str, str]:
 def _damage_told() -> Iterator[None]:
     try:
         yield
-    except (*BROKEN_ZIP, KeyError) as error:
+    except BROKEN_ZIP as error:
         raise MeshError("unreadable", f"expected a whole zip entry, got {type(error).__name__}: {error}") from error
 
 
@@ -170,9 +175,10 @@ def _below(path: str, top: str) -> bool:
     return path == top or path.startswith(os.path.join(top, ""))
 
 
-def _refuse_large(size: int) -> None:
-    if size > MAX_BYTES:
-        raise MeshError("too_large", f"expected at most {MAX_BYTES} bytes, got {size}")
+def _found(entries: dict[str, zipfile.ZipInfo], location: str, member: str) -> zipfile.ZipInfo:
+    if member not in entries:
+        raise FileNotFoundError(errno.ENOENT, "No such entry in the zip", location)
+    return entries[member]
 
 
 @lru_cache(maxsize=4)

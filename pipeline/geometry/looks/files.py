@@ -9,8 +9,7 @@ from pipeline.geometry import bundles
 from pipeline.geometry.looks import gltf, off, visuals, wavefront
 from pipeline.geometry.looks.appearance import Surface, joined
 from pipeline.geometry.looks.textures import Beside
-
-GLTF = ("glb", "gltf")
+from pipeline.geometry.readers.accessors import ENDINGS
 
 
 def named(data: bytes, extension: str, beside: Beside) -> list[str]:
@@ -20,7 +19,7 @@ def named(data: bytes, extension: str, beside: Beside) -> list[str]:
         return sorted({name for part, own in parts for name in named(own, part.rpartition(".")[2].lower(), beside)})
     if extension == "obj":
         return wavefront.named(data, beside)
-    return gltf.named(data) if extension in GLTF else []
+    return gltf.named(data) if extension in ENDINGS else []
 
 
 def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
@@ -30,6 +29,6 @@ def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
         return joined([part for part in parts if part])
     if extension == "obj":
         return wavefront.read(data, beside)
-    if extension in GLTF:
+    if extension in ENDINGS:
         return gltf.read(data, beside)
     return off.read(data) if extension == "off" else visuals.read(data, extension)

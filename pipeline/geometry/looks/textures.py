@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.geometry.looks.appearance import GRAY
+from pipeline.geometry.looks.levels import eight_bits
 
 Beside = Callable[[str], bytes | None]  # the file of a name, as a model says it, beside the model's own; None: none
 LARGEST = 1024  # pixels a side; larger ones are averaged down
@@ -38,8 +39,7 @@ def texture(image: Any, opaque: bool = False) -> np.ndarray:
     """A texture of Pillow's image: averaged down, and what is transparent gray, unless all counts as opaque."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-        image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    image = eight_bits(image)
     clear = not opaque and image.has_transparency_data
     image = image.convert("RGBA" if clear else "RGB")
     if (factor := -(-max(image.size) // LARGEST)) > 1:

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
 from pipeline.geometry.looks.textures import texture, wrapped
 from pipeline.geometry.readers.collada import unzipped, upright
+from pipeline.geometry.zips import proved
 
 
 def read(data: bytes, extension: str) -> Surface | None:
@@ -18,7 +19,8 @@ def read(data: bytes, extension: str) -> Surface | None:
     import trimesh
 
     try:
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=extension, process=False)
+        file = proved(data) if extension in ("3dxml", "3mf", "zae") else data
+        scene = trimesh.load_scene(io.BytesIO(file), file_type=extension, process=False)
         parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
         looks = [_look(part) for part in parts]
     except MemoryError:

@@ -15,6 +15,7 @@ from pipeline.geometry.errors import MeshError
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 MOST = 1 << 27  # elements of an accessor that names no bytes
+ENDINGS = ("glb", "gltf")
 _MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
@@ -140,7 +141,7 @@ def embedded(uri: str) -> bytes | None:
 
 
 def files(data: bytes) -> list[str]:
-    """The files that the buffers of a `.gltf` lie in, as paths from its folder; none where it is no glTF."""
+    """The files that the buffers of glTF lie in, as paths from its folder; none where it is no glTF."""
     try:
         buffers = opened(data)[0].get("buffers", [])
         uris = [buffer["uri"] for buffer in buffers if "uri" in buffer]
@@ -150,12 +151,13 @@ def files(data: bytes) -> list[str]:
 
 
 def bundled(data: bytes, contents: dict[str, bytes]) -> bytes:
-    """A `.gltf` with the contents of its `files` in it, as it came where there are none."""
+    """glTF with the contents of its `files` in its JSON, as it came where there are none."""
     if not contents:
         return data
-    told, _ = opened(data)
-    for buffer in told["buffers"]:
-        if (name := urllib.parse.unquote(buffer.get("uri", ""))) in contents:
-            content = base64.b64encode(contents[name]).decode()
-            buffer["uri"] = f"data:application/octet-stream;base64,{content}"
+    told, binary = opened(data)
+    for place, buffer in enumerate(told["buffers"]):
+        name = urllib.parse.unquote(buffer.get("uri", ""))
+        content = contents.get(name, None if name or place else binary)
+        if content is not None:
+            buffer["uri"] = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
     return json.dumps(told).encode()

@@ -12,10 +12,11 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from pipeline.geometry.errors import BROKEN_ZIP, MeshError
+from pipeline.geometry.errors import MeshError
 from pipeline.geometry.readers import pieces
 from pipeline.geometry.readers.polygons import cut, triangulated
 from pipeline.geometry.readers.xml import parsed
+from pipeline.geometry.zips import BROKEN_ZIP, content
 
 # Rows: where X, Y and Z of the scene come from.
 UPRIGHT = {
@@ -38,9 +39,9 @@ def unzipped(data: bytes) -> bytes:
             names = archive.namelist()
             documents = [name for name in names if name.lower().endswith(".dae")]
             if "manifest.xml" in names:
-                roots = [each for each in parsed(archive.read("manifest.xml")).iter() if _is(each, "dae_root")]
+                roots = [each for each in parsed(content(archive, "manifest.xml")).iter() if _is(each, "dae_root")]
                 documents = [_text(each).strip().removeprefix("./") for each in roots] + documents
-            return archive.read(documents[0])
+            return content(archive, documents[0])
     except (*BROKEN_ZIP, KeyError, IndexError) as error:
         raise MeshError("unreadable", f"expected a zip with COLLADA, got {type(error).__name__}: {error}") from error
 

@@ -31,7 +31,7 @@ def read(data: bytes) -> pieces.Piece:
 
     Raises:
         MeshError: `unreadable`, `truncated`, `unsupported` (an extension or version), `compression`, `missing_file` (a
-            buffer in a file beside the `.gltf`, see `accessors.bundled`).
+            buffer in a file beside it, see `accessors.bundled`).
     """
     return pieces.joined([piece for piece, _ in shown(Document(data))])
 
@@ -184,7 +184,9 @@ def _skinned(
     if "inverseBindMatrices" in skin:
         inverse = document.array(skin["inverseBindMatrices"])[: len(worlds)]
         worlds = worlds @ inverse.reshape(-1, 4, 4).transpose(0, 2, 1)
-    sets = sorted(name.removeprefix("JOINTS_") for name in attributes if name.startswith("JOINTS_"))
+    sets = sorted(name.removeprefix("JOINTS_") for name in attributes if name.startswith("JOINTS_")) or ["0"]
+    if lost := [name for n in sets for name in (f"JOINTS_{n}", f"WEIGHTS_{n}") if name not in attributes]:
+        raise MeshError("unreadable", f"expected {' and '.join(lost)} of a mesh with a skin, found none")
     joints = np.concatenate([attributes[f"JOINTS_{n}"] for n in sets], axis=1)
     weights = np.concatenate([attributes[f"WEIGHTS_{n}"] for n in sets], axis=1)
     return pieces.skinned(vertices, worlds, joints, weights)

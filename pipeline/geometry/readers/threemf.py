@@ -12,9 +12,10 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from pipeline.geometry.errors import BROKEN_ZIP, MeshError
+from pipeline.geometry.errors import MeshError
 from pipeline.geometry.readers import pieces
 from pipeline.geometry.readers.xml import parsed
+from pipeline.geometry.zips import BROKEN_ZIP, content
 
 _SPECS = "http://schemas.microsoft.com/3dmanufacturing/"
 KNOWN = {_SPECS + name for name in "core/2015/02 production/2015/06 material/2015/02 trianglesets/2021/07".split()}
@@ -28,7 +29,7 @@ def read(data: bytes) -> pieces.Piece:
 
     Raises:
         MeshError: `unreadable`, `truncated`, `missing_file` (a part that is named and not there), `unsupported` (an
-            extension that a part requires).
+            extension that a part requires), `too_large` (a part, unpacked).
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -54,7 +55,7 @@ class Package:
     def start(self) -> str:
         """The part that the package's relations name, or where it lies by custom."""
         if "_rels/.rels" in self._names:
-            for relation in parsed(self._archive.read(self._names["_rels/.rels"])).findall("{*}Relationship"):
+            for relation in parsed(content(self._archive, self._names["_rels/.rels"])).findall("{*}Relationship"):
                 if relation.get("Type", "").endswith("/3dmodel"):
                     return _part(relation.get("Target", ""))
         return _part(START)
@@ -65,7 +66,7 @@ class Package:
             if part not in self._names:
                 raise MeshError("missing_file", f"expected a part '{part}' in the 3MF, found none")
             spaces: dict[str, str] = {}
-            root = parsed(self._archive.read(self._names[part]), spaces)
+            root = parsed(content(self._archive, self._names[part]), spaces)
             _refuse_unknown(root, spaces)
             self._models[part] = root
             self._objects[part] = {each.get("id", ""): each for each in root.findall("{*}resources/{*}object")}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.geometry import zips
 from pipeline.geometry.meshes import MeshError
 from pipeline.records.parallel import parallel
 from pipeline.sources import tree
@@ -129,7 +130,6 @@ def test_a_zip_that_is_cut_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("c.ZIP!/x/no.obj", "unreadable"),
         ("c.ZIP!/../x", "unsafe_path"),
         ("a", "unreadable"),
         ("a/\0.png", "unsafe_path"),
@@ -145,8 +145,15 @@ def test_what_can_not_be_read_has_a_reason(root: Path, location: str, reason: st
             tree.stamp(root, location)
 
 
+@pytest.mark.parametrize("location", ["a/no.obj", "c.ZIP!/x/no.obj"])
+def test_what_is_not_there_is_not_there(root: Path, location: str) -> None:
+    for look in (tree.read, tree.stamp):
+        with pytest.raises(FileNotFoundError, match="no.obj"):
+            look(root, location)
+
+
 def test_too_large_is_told_before_reading(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "MAX_BYTES", 5)
+    monkeypatch.setattr(zips, "MAX_BYTES", 5)
     for location in ("a/file.obj", "c.ZIP!/x/y.obj"):
         with pytest.raises(MeshError, match="expected at most 5 bytes, got [67]") as caught:
             tree.read(root, location)

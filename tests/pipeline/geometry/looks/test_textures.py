@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.geometry.looks import textures
+from pipeline.sources import pictures
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
@@ -22,6 +23,14 @@ def test_pictures_of_any_kind_become_red_green_and_blue() -> None:
     for gray in (np.array([[0, 255]], np.uint8), np.array([[0, 65535]], np.uint16)):
         got = textures.read(encoded(gray))
         assert got is not None and got.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_deep_ones_are_read_as_photos_are() -> None:
+    for white, kind, type_ in ((4095, "PNG", "u2"), (65535, "TIFF", "u2"), (1.0, "TIFF", "f4")):
+        data = encoded((np.linspace(0, 1, 256)[None] * white).astype(type_), kind)
+        got = textures.read(data)
+        assert got is not None and np.array_equal(got, pictures.decode(data)[..., :3])
+        assert np.abs(got[0, :, 0] - np.arange(256)).max() <= 1
 
 
 def test_what_is_transparent_is_gray() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.geometry import meshes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.readers import gltf
 from pipeline.runtime.params import Dataset
+from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
 from tests.pipeline.geometry.readers import solids
 from tests.pipeline.geometry.readers.solids import Solid
@@ -64,8 +66,8 @@ class Writer:
         self.told["nodes"].append({"mesh": len(self.told["meshes"]) - 1, **node})
         return len(self.told["nodes"]) - 1
 
-    def glb(self) -> bytes:
-        told = self.told | {"buffers": [{"byteLength": len(self.data)}]}
+    def glb(self, *outside: dict[str, Any]) -> bytes:
+        told = self.told | {"buffers": [{"byteLength": len(self.data)}, *outside]}
         text = json.dumps(told).encode()
         chunks = [(text + b" " * (-len(text) % 4), b"JSON"), (self.data + bytes(-len(self.data) % 4), b"BIN\0")]
         body = b"".join(struct.pack("<I4s", len(content), kind) + content for content, kind in chunks)
@@ -341,6 +343,16 @@ def nowhere(count: int) -> bytes:
     return writer.glb()
 
 
+def skinned(*kept: str) -> bytes:
+    """With a skin, and of what it needs only some."""
+    writer, told = simple()
+    there = {"JOINTS_0": (np.zeros((4, 4)), "u1"), "WEIGHTS_0": (np.eye(4), "f4")}
+    told["attributes"] |= {name: writer.accessor(*there[name]) for name in kept}
+    writer.add([told], skin=0)
+    writer.told["skins"] = [{"joints": [0]}]
+    return writer.glb()
+
+
 WHOLE = changed()
 
 
@@ -364,6 +376,9 @@ WHOLE = changed()
             "tree",
         ),
         (changed(nodes=[{"mesh": 7}]), "unreadable", "IndexError"),
+        (skinned(), "unreadable", "JOINTS_0 and WEIGHTS_0 of a mesh with a skin"),
+        (skinned("JOINTS_0"), "unreadable", "expected WEIGHTS_0"),
+        (skinned("WEIGHTS_0"), "unreadable", "expected JOINTS_0"),
         (changed(nodes=[{"camera": 0}]), "no_faces", "none"),
         (b"{}", "unsupported", "version"),
         (b"[1]", "unsupported", "version"),
@@ -401,6 +416,28 @@ def test_buffers_beside_the_file(uri: str, file: str, tmp_path: Path) -> None:
     assert corners(meshes.read(ref.read(tmp_path), "gltf")) == sorted(CLEAN)
 
 
+def test_a_glb_may_have_buffers_beside_it_as_well(tmp_path: Path) -> None:
+    writer, told = simple()
+    writer.add([told])
+    first, second = dict(writer.told["bufferViews"][0]), writer.data
+    writer.told["bufferViews"][0] |= {"buffer": 1, "byteOffset": 0}  # the positions, elsewhere; the rest within
+    whole = writer.glb({"uri": "b.bin", "byteLength": first["byteLength"]})
+    (tmp_path / "b.glb").write_bytes(whole)
+    start = first.get("byteOffset", 0)
+    (tmp_path / "b.bin").write_bytes(second[start : start + first["byteLength"]])
+    assert corners(meshes.read(ModelRef("c", "b", "folders", "b.glb").read(tmp_path), "glb")) == sorted(CLEAN)
+    assert corners(meshes.load(tmp_path / "b.glb")) == sorted(CLEAN)
+
+
+def test_a_buffer_that_a_zip_lacks_is_missing_as_one_in_a_folder(tmp_path: Path) -> None:
+    external(tmp_path, "b.bin", "chairs/a/b.bin")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "chairs/a/b.gltf", "a/b.gltf")
+    with pytest.raises(MeshError, match="expected 'b.bin' beside the mesh, found none") as caught:
+        ModelRef("chairs", "a.b", "folders", "z.zip!/a/b.gltf").read(tmp_path)
+    assert caught.value.reason == "missing_file"
+
+
 @pytest.mark.parametrize(("uri", "reason"), [("none.bin", "missing_file"), ("../../../c.bin", "outside_root")])
 def test_buffers_that_are_not_there_are_named(uri: str, reason: str, tmp_path: Path) -> None:
     ref = external(tmp_path / "root", uri, "c.bin")
@@ -423,7 +460,7 @@ def test_buffers_of_a_file_on_disk_are_files(uri: str, tmp_path: Path) -> None:
 
 def test_a_changed_buffer_is_another_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalog, "SETTLED", -1.0)
+    monkeypatch.setattr(tree, "SETTLED", -1.0)
     external(tmp_path / "raw", "b.bin", "chairs/a/b.bin")
     buffer = tmp_path / "raw" / "chairs/a/b.bin"
     found = []
