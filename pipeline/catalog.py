@@ -10,7 +10,8 @@ The only stage that walks the raw tree. A table has one row for each model found
     split_source        who says so: a list of the field with the first digits of its hash, as `all.csv:0a1b2c3d`, the
                         data set itself, or `hash` for 70/10/20 by a hash of the id (see `sources/splits.py`)
     status, detail      `ok`, or why it can't be used: the reason code of a `MeshError` or a `Lost` call, or `missing`
-                        (a folder without a mesh), `duplicate`, `no_split` (the list does not have it)
+                        (a folder without a mesh), `doubtful` (a file that may say its category, group or split can't
+                        be read), `duplicate`, `no_split` (the list does not have it)
     layout              which of `pipeline.sources` it lies in
     mesh, views, grid   where its mesh and what ready-made views and grid it brings lie, below the root
     sha256              of its mesh file
@@ -181,6 +182,10 @@ def doubts(looked: Looked) -> list[str]:
     if looked.links:
         links = f"{len(looked.links)} links to folders out of dataset.root, as {looked.links[0]!r}"
         lines += [f"{links}; dataset.follow_links follows them"]
+    unsure = [model for model in looked.models if model.doubt]
+    if unsure:
+        ref, why = unsure[0].ref, unsure[0].doubt
+        lines += [f"{len(unsure)} models in doubt and left out, as {ref.synset}/{ref.model_id}: {why}"]
     own = Counter(model.ref.synset for model in looked.models if model.ref.layout == folders.LAYOUT.name)
     if own.total() == len(own) > 2:
         lines += [
@@ -205,6 +210,8 @@ def row(model: Found, split: splits.Split) -> dict[str, str]:
     values |= {"split": named, "split_source": source}
     if not (ref.mesh or ref.views or ref.grid):
         values |= {"status": "missing", "detail": "expected a mesh in the model's folder, found none"}
+    elif model.doubt:
+        values |= {"status": "doubtful", "detail": model.doubt}
     elif not named:
         values |= {"status": "no_split", "detail": f"expected the model in {source}, found it is not listed"}
     return values

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.sources import tree
-from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning, unpacked
+from pipeline.sources.layout import Found, Layout, ModelRef, doubted, slug, turning, unpacked
 
 MESH = re.compile(r"/original/[0-9A-Z]/(?P<model_id>[0-9A-Z]{10})\.glb$")
 LISTINGS = re.compile(r"/listings_\w+\.json(\.gz)?$")
@@ -25,21 +25,21 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     models = [location for location in locations if location.endswith(".glb")]
     meshes = {location: match["model_id"] for location in models if (match := MESH.search("/" + location))}
     lists = [location for location in locations if LISTINGS.search("/" + location)] if meshes else []
-    categories = {key: category for location in lists for key, category in _categories(root, location).items()}
+    categories: dict[str, str] = {}
+    doubts: list[str] = []
+    for location in lists:
+        with doubted(location, "products with 3dmodel_id and product_type", doubts):
+            for line in unpacked(location, tree.read(root, location)).splitlines():
+                product = json.loads(line)
+                if product.get("3dmodel_id") and product.get("product_type"):
+                    categories[product["3dmodel_id"]] = slug(product["product_type"][0]["value"])
     return [
-        Found(ModelRef(categories.get(model_id, LAYOUT.name), model_id, LAYOUT.name, mesh))
+        Found(
+            ModelRef(category or LAYOUT.name, model_id, LAYOUT.name, mesh), doubt="".join(doubts[:1] * (not category))
+        )
         for mesh, model_id in meshes.items()
+        for category in [categories.get(model_id, "")]
     ]
-
-
-def _categories(root: Path, location: str) -> dict[str, str]:
-    with listing(location, "products with 3dmodel_id and product_type"):
-        products = [json.loads(line) for line in unpacked(location, tree.read(root, location)).splitlines()]
-        return {
-            product["3dmodel_id"]: slug(product["product_type"][0]["value"])
-            for product in products
-            if product.get("3dmodel_id") and product.get("product_type")
-        }
 
 
 LAYOUT = Layout("abo", turning("y", "z"), scan)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.sources import tree
-from pipeline.sources.layout import Found, Layout, ModelRef, slug, turning
+from pipeline.sources.layout import Found, Layout, ModelRef, doubted, slug, turning
 
 MESH = re.compile(r"/(?P<model_id>[^/]+)/meshes/model\.obj$")
 CATEGORY = re.compile(rb'categories\s*\{\s*first:\s*"([^"]+)"')
@@ -26,9 +26,13 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
         if location.endswith("/meshes/model.obj") and (match := MESH.search("/" + location)):
             model_id = match["model_id"].removesuffix("!").removesuffix(".zip")
             notes = location.removesuffix("meshes/model.obj") + "metadata.pbtxt"
-            category = CATEGORY.search(tree.read(root, notes)) if notes in there else None
+            doubts: list[str] = []
+            category = None
+            if notes in there:
+                with doubted(notes, "a category", doubts):
+                    category = CATEGORY.search(tree.read(root, notes))
             name = slug(category[1].decode("utf-8", "replace")) if category else LAYOUT.name
-            found.append(Found(ModelRef(name, model_id, LAYOUT.name, location)))
+            found.append(Found(ModelRef(name, model_id, LAYOUT.name, location), doubt="".join(doubts)))
     return found
 
 

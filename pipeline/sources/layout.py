@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import posixpath
@@ -18,6 +19,7 @@ from pipeline.geometry import bundles
 from pipeline.geometry.errors import MeshError
 from pipeline.geometry.readers import accessors
 from pipeline.geometry.zips import MAX_BYTES, refuse_large
+from pipeline.runtime.files import told
 from pipeline.sources import tree
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
@@ -98,12 +100,14 @@ class Found:
     Attributes:
         group: what no split may tear apart, as the shape of several photos; the model id if empty.
         split, split_source: train, val or test and who says so, where the data set itself does.
+        doubt: why its category, group or split may be another: a file that may speak of it can't be read.
     """
 
     ref: ModelRef
     group: str = ""
     split: str = ""
     split_source: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,16 +202,26 @@ def _beside(location: str, name: str) -> str:
 
 @contextmanager
 def listing(location: str, expected: str) -> Iterator[None]:
-    """Makes whatever a JSON list of other contents leads to, when it is read, a ValueError that says what it is."""
+    """Makes whatever a list of other contents leads to, when it is read, a ValueError that says what it is."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, csv.Error) as error:
         found = str(error)
         if isinstance(error, KeyError):
             found = f"an entry without {error}"
-        elif not isinstance(error, ValueError):
+        elif not isinstance(error, ValueError | RecursionError | csv.Error):
             found = "an entry of another kind"
         raise ValueError(f"{location}: expected a list of {expected}, got {found}") from error
+
+
+@contextmanager
+def doubted(location: str, expected: str, doubts: list[str]) -> Iterator[None]:
+    """As `listing`, of a file whose models can do without it: what is wrong with it becomes one of the doubts."""
+    try:
+        with listing(location, expected):
+            yield
+    except (ValueError, OSError) as error:
+        doubts.append(told(error))
 
 
 def turned(grid: Grid, rotation: np.ndarray) -> Grid:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.sources import tree
-from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning, unpacked
+from pipeline.sources.layout import Found, Layout, ModelRef, doubted, slug, turning, unpacked
 
 MESH = re.compile(r"/((?P<glbs>glbs)/)?(?P<folder>[^/]+/)?(?P<model_id>[0-9a-f]{32})\.glb$")
 LVIS = re.compile(r"/lvis-annotations\.json(\.gz)?$")
@@ -33,26 +35,32 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     if not (lists or notes or any(match["glbs"] for match in meshes.values())):
         return []
     named: dict[str, str] = {}
+    doubts: defaultdict[str, list[str]] = defaultdict(list)  # by folder; of no folder, about all
     for location, match in notes.items():
-        if match["folder"] is None or match["folder"] in folders:
-            named |= _first(root, location)
+        folder = match["folder"] or ""
+        if not folder or folder in folders:
+            with doubted(location, "models by uid, with the names of their categories", doubts[folder]):
+                for uid, model in _json(root, location).items():
+                    if categories := model.get("categories"):
+                        named[uid] = slug(categories[0]["name"])
+    listed: dict[str, str] = {}
+    unlisted: list[str] = []
     for location in lists:
-        named |= _lvis(root, location)
-    ids = [(location, match["model_id"]) for location, match in meshes.items()]
-    return [Found(ModelRef(named.get(uid, LAYOUT.name), uid, LAYOUT.name, location)) for location, uid in ids]
+        with doubted(location, "uids by category", unlisted):
+            for category, uids in _json(root, location).items():
+                listed |= dict.fromkeys(uids, slug(category))
+    found = []
+    for location, match in meshes.items():
+        uid, folder = match["model_id"], (match["folder"] or "").rstrip("/")
+        unnamed = [] if uid in named else doubts[""] + doubts[folder] * bool(folder)
+        why = [] if uid in listed else unlisted + unnamed
+        category = listed.get(uid) or named.get(uid) or LAYOUT.name
+        found.append(Found(ModelRef(category, uid, LAYOUT.name, location), doubt="; ".join(why)))
+    return found
 
 
-def _lvis(root: Path, location: str) -> dict[str, str]:
-    with listing(location, "uids by category"):
-        listed = json.loads(unpacked(location, tree.read(root, location)))
-        return {uid: slug(category) for category, uids in listed.items() for uid in uids}
-
-
-def _first(root: Path, location: str) -> dict[str, str]:
-    with listing(location, "models by uid, with the names of their categories"):
-        listed = json.loads(unpacked(location, tree.read(root, location)))
-        named = {uid: model.get("categories") for uid, model in listed.items()}
-        return {uid: slug(categories[0]["name"]) for uid, categories in named.items() if categories}
+def _json(root: Path, location: str) -> Any:
+    return json.loads(unpacked(location, tree.read(root, location)))
 
 
 LAYOUT = Layout("objaverse", turning("y", "z"), scan)

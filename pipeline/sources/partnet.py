@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.runtime.files import sha256
 from pipeline.sources import tree
-from pipeline.sources.layout import Found, Layout, ModelRef, listing, slug, turning
+from pipeline.sources.layout import Found, Layout, ModelRef, doubted, slug, turning
 
 PART = re.compile(r"^(?P<folder>(.*/)?(?P<model_id>[^/]+)/)(?P<parts>(textured_)?objs/)(original|new)-\d+\.obj$")
 LIST = re.compile(r"/train_val_test_split/[^/]+\.(?P<split>train|val|test)\.json$")
@@ -31,27 +31,30 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     if not models:
         return []
     lists = {location: match["split"] for location in locations if (match := LIST.search("/" + location))}
-    split, source = _official(root, lists)
+    doubts: list[str] = []
+    split, source = _official(root, lists, doubts)
     there = set(locations)
     found = []
     for folder, match in models.items():
         above = PurePosixPath(match["folder"]).parent.name.removesuffix("!").removesuffix(".zip")
-        category, group = LAYOUT.name if above in BOXES else above, ""
+        category, group = slug(LAYOUT.name if above in BOXES else above), ""
+        own = [] if match["model_id"] in split else doubts[:1]
         if (notes := match["folder"] + "meta.json") in there:
-            with listing(notes, "model_cat and model_id"):
+            with doubted(notes, "model_cat and model_id", own):
                 told = json.loads(tree.read(root, notes))
-                category, group = told.get("model_cat") or category, str(told.get("model_id") or "")
-        ref = ModelRef(slug(category), match["model_id"], LAYOUT.name, folder)
-        found.append(Found(ref, group, split.get(ref.model_id, ""), source if ref.model_id in split else ""))
+                category, group = slug(told.get("model_cat") or category), str(told.get("model_id") or "")
+        ref = ModelRef(category, match["model_id"], LAYOUT.name, folder)
+        known = ref.model_id in split
+        found.append(Found(ref, group, split.get(ref.model_id, ""), source if known else "", "; ".join(own)))
     return found
 
 
-def _official(root: Path, lists: dict[str, str]) -> tuple[dict[str, str], str]:
+def _official(root: Path, lists: dict[str, str], doubts: list[str]) -> tuple[dict[str, str], str]:
     """Model -> split, and the name of that split; nothing where there are no lists."""
     models: dict[str, str] = {}
     contents = []
     for location, split in sorted(lists.items()):
-        with listing(location, "anno_id"):
+        with doubted(location, "anno_id", doubts):
             contents.append(tree.read(root, location))
             models |= {str(model["anno_id"]): split for model in json.loads(contents[-1])}
     return models, f"partnet:{sha256(b''.join(contents))[:8]}" if models else ""
