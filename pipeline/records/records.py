@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,16 +139,31 @@ def _layout_sha256(layout: str) -> str:
 
 
 def part_of(rank: int | None, world_size: int | None) -> Part | None:
-    """Which part of the models a job of several makes; None where it makes all.
+    """Which part of the models a job of several makes, as it is given or else by SLURM; None where it makes all.
 
     Raises:
         ValueError: one is given without the other, or there is no such job.
     """
     if rank is None and world_size is None:
-        return None
+        return None if "DVC_STAGE" in os.environ else _of_array(os.environ)  # `dvc repro` in a job makes all
     if rank is None or world_size is None or not 0 <= rank < world_size:
         raise ValueError(f"--rank, --world-size: expected a rank from 0 below the world size, got {rank}, {world_size}")
     return rank, world_size
+
+
+def _of_array(environment: Mapping[str, str]) -> Part | None:
+    """The place of a job in its array, whose numbers begin anywhere and go by steps; None where there is no array."""
+    names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "MAX", "STEP")]
+    if names[0] not in environment:
+        return None
+    try:
+        own, count, least, most, step = (int(environment[name]) for name in names)
+        if least + step * (count - 1) != most:
+            raise ValueError(f"{count} from {least} to {most}")
+        return (own - least) // step, count
+    except (ValueError, KeyError, ZeroDivisionError) as error:
+        expected = "SLURM_ARRAY_TASK_ID: expected an array whose numbers go by steps, or --rank and --world-size"
+        raise ValueError(f"{expected}, got {error}") from error
 
 
 def job_of(ref: ModelRef, world_size: int) -> int:

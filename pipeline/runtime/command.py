@@ -29,7 +29,12 @@ def argument(name: str, meaning: str, **options: Any) -> Argument:
 CATEGORY = argument("category", "an entry of dataset.categories in params.yaml")
 PART = (  # of an array of jobs
     argument("--rank", "make one part of N alone, into the cache; this is which, from 0", type=int, metavar="RANK"),
-    argument("--world-size", "how many jobs share the work; without both, all is made", type=int, metavar="N"),
+    argument(
+        "--world-size",
+        "how many jobs share the work; without both, as a SLURM array says, or all",
+        type=int,
+        metavar="N",
+    ),
 )
 SYSTEM = argument("system", "an entry of selected_systems in params.yaml")
 

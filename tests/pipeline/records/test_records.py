@@ -236,7 +236,30 @@ def test_jobs_share_the_models_and_a_run_takes_what_they_made(
         assert archive.model_ids == ("m0", "m1", "m2", "m4") and list(archive.rejects) == ["m3"]
 
 
-def test_the_map_from_models_to_jobs_does_not_move() -> None:
+@pytest.mark.parametrize(
+    ("own", "least", "most", "step", "count", "part"),
+    [(3, 0, 15, 1, 16, (3, 16)), (1, 1, 16, 1, 16, (0, 16)), (30, 0, 30, 2, 16, (15, 16)), (7, 7, 7, 1, 1, (0, 1))],
+)
+def test_a_job_of_an_array_knows_its_part(
+    own: int, least: int, most: int, step: int, count: int, part: records.Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"ID": own, "MIN": least, "MAX": most, "STEP": step, "COUNT": count}
+    for name, number in told.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(number))
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert records.part_of(None, None) == part and records.part_of(1, 2) == (1, 2)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", str(most + 1))  # as of 1,3,7, whose places nobody knows
+    with pytest.raises(ValueError, match=f"an array whose numbers go by steps, .*, got {count} from {least} to"):
+        records.part_of(None, None)
+    monkeypatch.delenv("SLURM_ARRAY_TASK_COUNT")
+    with pytest.raises(ValueError, match="or --rank and --world-size, got 'SLURM_ARRAY_TASK_COUNT'"):
+        records.part_of(None, None)
+    monkeypatch.setenv("DVC_STAGE", "render@chair")
+    assert records.part_of(None, None) is None
+
+
+def test_the_map_from_models_to_jobs_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
     refs = [ModelRef(CHAIR, f"m{n}", "folders") for n in range(3000)]
     jobs = [records.job_of(ref, 7) for ref in refs]
     assert jobs[:5] == [int(sha256(f"{CHAIR}/m{n}".encode())[:8], 16) % 7 for n in range(5)]
