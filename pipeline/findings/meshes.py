@@ -9,26 +9,29 @@ import numpy as np
 from pipeline.findings.finding import Check, Finding
 from pipeline.geometry.finish import pieces, volume_shares
 from pipeline.geometry.formats import HALF_TURN
-from pipeline.geometry.meshes import EXTENT, MeshError, load, normalise
+from pipeline.geometry.meshes import EXTENT, FORMATS, MeshError, load, normalise
 from pipeline.geometry.meshes import Mesh as Triangles
 from pipeline.geometry.meshes import points as points_of
 from pipeline.geometry.readers.accessors import ENDINGS
+from pipeline.geometry.readers.points import EXTENSIONS
 from pipeline.pages.pictures import Surface, both_sides, dots
 
 CLOSE = 1e-3  # of the longest side: how far a shape may be from a frame that it is said to be in
 DOTS = 3000  # points of a cloud in a picture
 # Reasons of a MeshError; the others are faults of a mesh that was read.
 UNREADABLE = ("unreadable", "truncated", "bad_count", "unsupported", "compression", "missing_file")
-MAYBE_POINTS = ("no_faces", "unreadable", "unsupported")  # of which the last tells of a format of points alone
+MAYBE_POINTS = ("no_faces", "unreadable")
 
 
 def look(path: Path) -> Finding:
     """What a mesh or a point cloud is like; ValueError where the file can't be read."""
     extension = path.suffix[1:].lower()
     try:
+        if extension in EXTENSIONS and (cloud := points_of(path)) is not None:
+            return _cloud(cloud, extension)
         mesh = load(path)
     except MeshError as error:
-        points = points_of(path) if error.reason in MAYBE_POINTS else None
+        points = points_of(path) if error.reason in MAYBE_POINTS and extension in FORMATS else None
         if points is not None and len(points):
             return _cloud(points, extension)
         if error.reason in UNREADABLE:

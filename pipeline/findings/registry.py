@@ -8,11 +8,10 @@ from pipeline.findings.finding import Finding
 
 GRIDS = (".binvox", ".mat", ".npy", ".npz")
 NETWORKS = (".pt", ".safetensors")
-POINTS = (".xyz",)
 APPLE = (".heic", ".heif")  # pictures that Pillow reads only with a plug-in, which is told then
 EXPECTED = (
-    "expected a shard (.h5), a record archive (.zip), a mesh, points (.xyz), a grid (.binvox, .mat, .npy, .npz), a "
-    "trained system (.pt, .safetensors) or a photo"
+    "expected a shard (.h5), a record archive (.zip), a mesh, points (.pts, .xyz), a grid (.binvox, .mat, .npy, .npz), "
+    "a trained system (.pt, .safetensors) or a photo"
 )
 
 
@@ -42,7 +41,7 @@ def look(path: Path) -> Finding:
         from pipeline.findings import networks
 
         return networks.look(path)
-    if end in POINTS or is_mesh(end):
+    if is_mesh(end):
         from pipeline.findings import meshes
 
         return meshes.look(path)
@@ -54,9 +53,11 @@ def look(path: Path) -> Finding:
 
 
 def is_mesh(end: str) -> bool:
+    """Of triangles or of points."""
     from pipeline.geometry.meshes import FORMATS
+    from pipeline.geometry.readers.points import EXTENSIONS
 
-    return end[1:] in FORMATS
+    return end[1:] in (*FORMATS, *EXTENSIONS)
 
 
 def is_picture(end: str) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.geometry import bundles
 from pipeline.geometry.errors import MeshError as MeshError
 from pipeline.geometry.readers import accessors, collada, gltf, obj, off, ply, stl, threemf
+from pipeline.geometry.readers import points as text_points
 from pipeline.geometry.zips import proved
 
 EXTENT = 15 / 16  # longest side of the bounding box in the normalised frame
@@ -114,9 +115,15 @@ def load(path: Path) -> Mesh:
 
 
 def points(path: Path) -> np.ndarray | None:
-    """Positions (P, 3) float64 in a file on disk that has no faces; None where there are none that can be read."""
+    """Positions (P, 3) float64 in a file on disk that has no faces; None where there are none that can be read.
+
+    Raises:
+        MeshError: as `readers/points.py`, of text.
+    """
     import trimesh
 
+    if path.suffix[1:].lower() in text_points.EXTENSIONS:
+        return text_points.read(path.read_bytes())
     try:
         if path.suffix.lower() == ".obj":
             return obj.read(_whole(path))[0]

@@ -18,10 +18,11 @@ import numpy as np
 
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import MeshError
+from pipeline.geometry.readers import points
 from pipeline.scoring.predictions import Prediction
 from pipeline.sources import binvox
 
-TEXTS, ARRAYS, GRID = (".xyz", ".pts"), (".npy", ".npz"), ".binvox"
+TEXTS, ARRAYS, GRID = tuple(f".{name}" for name in points.EXTENSIONS), (".npy", ".npz"), ".binvox"
 MESHES = tuple(f".{name}" for name in meshes.FORMATS)
 ENDINGS = (*MESHES, *TEXTS, *ARRAYS, GRID)
 ARRAY_NAMES = ("probability", "occupancy", "points")
@@ -35,12 +36,12 @@ def read(path: Path) -> Prediction:
     if ending in ARRAYS:
         return _of_array(_array(data))
     if ending in TEXTS:
-        return _of_array(np.loadtxt(io.BytesIO(data), usecols=(0, 1, 2), ndmin=2))
+        return _of_array(points.read(data))
     try:
         mesh = meshes.load(path)
     except MeshError as error:
-        if error.reason in ("no_faces", "unreadable") and (points := meshes.points(path)) is not None:
-            return _of_array(points)
+        if error.reason in ("no_faces", "unreadable") and (cloud := meshes.points(path)) is not None:
+            return _of_array(cloud)
         raise
     return Prediction(mesh=(mesh.vertices.astype(np.float32), mesh.faces))
 

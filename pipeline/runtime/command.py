@@ -31,7 +31,7 @@ PART = (  # of an array of jobs
     argument("--rank", "make one part of N alone, into the cache; this is which, from 0", type=int, metavar="RANK"),
     argument(
         "--world-size",
-        "how many jobs share the work; without both, as a SLURM array says, or all",
+        "how many jobs there are; without both, as a SLURM array says",
         type=int,
         metavar="N",
     ),

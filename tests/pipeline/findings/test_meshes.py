@@ -9,7 +9,8 @@ import trimesh
 from pipeline.findings.finding import Finding
 from pipeline.findings.meshes import edges, look, welded
 from pipeline.geometry import formats
-from pipeline.geometry.meshes import Mesh
+from pipeline.geometry.meshes import Mesh, MeshError
+from pipeline.others.files import read
 
 BALL = trimesh.creation.icosphere(2, 0.4)
 
@@ -85,6 +86,24 @@ def test_points_are_points(tmp_path: Path, end: str) -> None:
     finding = look(written(tmp_path / f"cloud{end}", BALL.vertices, None))
     assert finding.kind == "point cloud" and finding.facts["points"] == "162" and not finding.faulty
     assert finding.picture is not None and finding.picture().width > 400
+
+
+def test_points_as_text_are_what_score_reads(tmp_path: Path) -> None:
+    rows = "".join(f"{x!r} {y!r} {z!r} 0.5 255 0 0\n" for x, y, z in BALL.vertices.tolist())
+    for name, text in {"a.pts": f"162\n{rows}", "b.PTS": rows, "c.xyz": rows.replace("\n", "\r\n")}.items():
+        (tmp_path / name).write_text(text, newline="")
+        assert look(tmp_path / name).facts["points"] == "162", name
+        found = read(tmp_path / name).points
+        assert found is not None and np.abs(found - BALL.vertices).max() < 1e-6
+    bad = {"unreadable": ("1 2\n", "0,5 0,5 0,5\n", "", "3\n", "words\n"), "truncated": (f"163\n{rows}",)}
+    for reason, texts in (bad | {"bad_count": (f"161\n{rows}",)}).items():
+        for text in texts:
+            (tmp_path / "d.pts").write_text(text)
+            with pytest.raises(MeshError) as caught:
+                read(tmp_path / "d.pts")
+            assert caught.value.reason == reason
+            with pytest.raises(ValueError, match="d.pts: expected"):
+                look(tmp_path / "d.pts")
 
 
 def test_a_mesh_that_can_not_be_used_and_a_file_that_can_not_be_read(tmp_path: Path) -> None:
