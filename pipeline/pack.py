@@ -96,7 +96,8 @@ def status(entry: Entry, renders: Archive, voxels: Archive) -> Status:
             return stage, reason, message
         if entry.ref.model_id not in archive.model_ids:
             return stage, "missing", "expected a record of this model; run the stage again"
-    return "packed", "", ""
+    remark = renders.remark(entry.ref.model_id)
+    return "packed", "damaged_looks" if remark else "", remark
 
 
 def refuse_odd_views(

@@ -12,6 +12,7 @@ elevation_deg, distance, fov_deg) and `world_to_view` (V, 4, 4) float32 for colu
 `normals` (V, H, W, 3) int8, 127 x the unit geometric normal, turned to the camera, in the view frame (+X left, +Y up,
 +Z inward); both are 0 on the background. And `color` (V, H, W, 3) uint8 on white: the very views in the colours of the
 model's materials, textures and vertices (`geometry/looks/appearance.py`), in the same light; what has none is gray.
+Where some of these are damaged, the model is drawn without them, and `remark` () str says so.
 
 A camera looks at the origin of the normalised frame (drawn in `geometry/meshes.py`) from azimuth and elevation in
 degrees, as PyTorch3D's `look_at_view_transform` has them: azimuth 0 is on +Z, behind the object, 180 in front of it, 90
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import catalog
+from pipeline.geometry.looks.appearance import Painted
 from pipeline.geometry.meshes import Mesh
 from pipeline.records import ready, records
 from pipeline.runtime import machine
@@ -129,6 +131,7 @@ def together(models: Sequence[tuple[str, Mesh, np.ndarray]], params: Params) -> 
         scenes.append((mesh, np.concatenate([cameras, draw_lights(model, params)], axis=1)))
     maps = [name for name in renderer.MAPS if getattr(params, name)]
     pictures = renderer.render_all(scenes, params.height, params.width, device(), maps)
+    lost = [mesh.looks.lost if isinstance(mesh, Painted) else "" for mesh, _ in scenes]
     return [
         {
             "views": views,
@@ -136,8 +139,9 @@ def together(models: Sequence[tuple[str, Mesh, np.ndarray]], params: Params) -> 
             "cameras": drawn[:, :4],
             "world_to_view": renderer.world_to_view(drawn),
             **dict(zip(maps, extra, strict=True)),
+            **({records.REMARK: np.array(remark)} if remark else {}),
         }
-        for (_, drawn), (views, masks, *extra) in zip(scenes, pictures, strict=True)
+        for (_, drawn), (views, masks, *extra), remark in zip(scenes, pictures, lost, strict=True)
     ]
 
 

@@ -49,6 +49,7 @@ LIBRARIES = (
 )  # that have a say in records
 RENDERS, VOXELS = Path("data/renders"), Path("data/voxels")
 AT_ONCE = 16  # models that a GPU makes together
+REMARK = "remark"  # in a record, what is amiss with it though it could be made
 Record = dict[str, np.ndarray]
 Model = tuple[str, Mesh, np.ndarray]  # synset/id, normalised mesh, affine back to the source's frame
 Part = tuple[int, int]  # the rank of a job, and how many there are
@@ -214,6 +215,15 @@ def make(
         for entry, file in zip(usable, files, strict=True):
             if entry.ref.model_id not in rejects:
                 archive.writestr(zipfile.ZipInfo(f"{entry.ref.model_id}.npz"), file.read_bytes())
+    if job.painted:
+        with Archive(out) as made:
+            remarks = {name: remark for name in made.model_ids if (remark := made.remark(name))}
+        if remarks:
+            first = min(remarks)
+            print(
+                f"{label}: {len(remarks)} models drawn without what is damaged, as {first}: {remarks[first]}",
+                flush=True,
+            )
 
 
 def _make(
@@ -355,6 +365,11 @@ class Archive:
         ):
             np.lib.format.read_magic(file)
             return np.lib.format.read_array_header_1_0(file)[0]
+
+    def remark(self, model_id: str) -> str:
+        """What is amiss with a record, empty where it is as it should be."""
+        with np.load(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays:
+            return str(arrays[REMARK]) if REMARK in arrays else ""
 
     def checksum(self, model_id: str) -> str:
         """Changes with the content of the record."""

@@ -29,6 +29,7 @@ class Looks:
         colours: (K, 3) float32 in [0, 1], of the materials.
         textures: K pictures (h, w, 3) uint8, the upper row first; WHITE where a material has none.
         behind: (M,) int64: the first M rows are those of a mesh's faces, and this is the row each shows from behind.
+        lost: what is damaged and left out, in words.
     """
 
     material: np.ndarray
@@ -37,6 +38,7 @@ class Looks:
     colours: np.ndarray
     textures: tuple[np.ndarray, ...]
     behind: np.ndarray
+    lost: str = ""
 
     def mirrored(self) -> Looks:
         """Of faces whose corners are named the other way round."""
@@ -70,6 +72,27 @@ def flat(material: np.ndarray, colours: np.ndarray, textures: tuple[np.ndarray, 
     return Looks(material, uv, shade, colours, textures or (WHITE,) * len(colours), np.arange(count))
 
 
+def unreadable(why: str) -> Surface:
+    """Of a file whose looks are left out."""
+    return Surface(np.zeros((0, 3, 3)), replace(plain(0), lost=why))
+
+
+def bared(looks: Looks, rows: np.ndarray, colours: np.ndarray) -> Looks:
+    """Without textures on triangles (N,) bool, whose coordinates are damaged, but in the materials' colours (K, 3)."""
+    textured = np.array([texture is not WHITE for texture in looks.textures])
+    rows = rows & textured[looks.material]
+    if not rows.any():
+        return looks
+    return replace(
+        looks,
+        material=looks.material + len(looks.colours) * rows,
+        uv=np.where(rows[:, None, None], np.float32(0), looks.uv),
+        colours=np.concatenate([looks.colours, colours]),
+        textures=(*looks.textures, *[WHITE] * len(colours)),
+        lost=f"expected whole texture coordinates, found damaged ones at {rows.sum()} of {len(rows)} faces",
+    )
+
+
 def joined(parts: Sequence[Surface]) -> Surface | None:
     """All in one, None where there are none."""
     if not parts:
@@ -83,7 +106,8 @@ def joined(parts: Sequence[Surface]) -> Surface | None:
         np.concatenate([getattr(look, name) for look in looks]) for name in ("uv", "shade", "colours")
     )
     textures = tuple(texture for look in looks for texture in look.textures)
-    whole = Looks(np.concatenate(material), uv, shade, colours, textures, np.arange(len(uv)))
+    lost = next((look.lost for look in looks if look.lost), "")
+    whole = Looks(np.concatenate(material), uv, shade, colours, textures, np.arange(len(uv)), lost)
     return Surface(np.concatenate([part.corners for part in parts]), whole)
 
 
@@ -97,7 +121,7 @@ def fitted(mesh: Mesh, found: Surface | None) -> Looks:
         found: None where the file has no colours.
     """
     if found is None or not len(found.corners):
-        return plain(len(mesh.faces))
+        return replace(plain(len(mesh.faces)), lost=found.looks.lost if found else "")
     looks, own = found.looks, mesh.vertices[mesh.faces]
     points = _numbered(np.concatenate([own, found.corners]).reshape(-1, 3)).reshape(-1, 3)
     order = points.argsort(axis=1, kind="stable")
@@ -115,7 +139,7 @@ def fitted(mesh: Mesh, found: Surface | None) -> Looks:
     behind[seen] = len(own) + np.arange(len(seen))
     material, uv, shade = (np.concatenate(both) for both in zip(parts, backs, strict=True))
     colours = np.concatenate([looks.colours, np.full((1, 3), GRAY, np.float32)])
-    return Looks(material, uv, shade, colours, (*looks.textures, WHITE), behind)
+    return Looks(material, uv, shade, colours, (*looks.textures, WHITE), behind, looks.lost)
 
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]  # material, uv and shade of some triangles

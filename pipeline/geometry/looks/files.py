@@ -5,9 +5,13 @@ A texture or MTL file that is named and not there, or that is none, is passed ov
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from pipeline.geometry import bundles
 from pipeline.geometry.looks import gltf, off, visuals, wavefront
-from pipeline.geometry.looks.appearance import Surface, joined
+from pipeline.geometry.looks.appearance import Surface, joined, unreadable
 from pipeline.geometry.looks.textures import Beside
 from pipeline.geometry.readers.accessors import ENDINGS
 
@@ -23,7 +27,28 @@ def named(data: bytes, extension: str, beside: Beside) -> list[str]:
 
 
 def read(data: bytes, extension: str, beside: Beside) -> Surface | None:
-    """The triangles of a file that was found sound, and how they look; None where it says nothing of that."""
+    """The triangles of a file whose shape was found sound, and how they look; None where it says nothing of that.
+
+    What is damaged of the looks is left out; `Looks.lost` says it.
+    """
+    try:
+        return _finite(_read(data, extension, beside))
+    except MemoryError:
+        raise
+    except Exception as error:  # of structures that a format does not allow, whatever comes of looking into them
+        return unreadable(f"expected materials and textures, got {type(error).__name__}: {error}")
+
+
+def _finite(found: Surface | None) -> Surface | None:
+    """With white for colours that are no numbers."""
+    if found is None or all(np.isfinite(part).all() for part in (found.looks.shade, found.looks.colours)):
+        return found
+    shade, colours = (np.nan_to_num(part, nan=1.0) for part in (found.looks.shade, found.looks.colours))
+    why = found.looks.lost or "expected finite colours, found others"
+    return replace(found, looks=replace(found.looks, shade=shade, colours=colours, lost=why))
+
+
+def _read(data: bytes, extension: str, beside: Beside) -> Surface | None:
     if extension == bundles.EXTENSION:
         parts = [read(own, name.rpartition(".")[2].lower(), beside) for name, own in bundles.opened(data)]
         return joined([part for part in parts if part])

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.geometry.looks import textures
-from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
-from pipeline.geometry.looks.textures import Beside, wrapped
+from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface, bared
+from pipeline.geometry.looks.textures import Beside, sound, wrapped
 from pipeline.geometry.readers import gltf
 from pipeline.geometry.readers.accessors import Document, embedded, opened
 
@@ -45,24 +45,40 @@ def read(data: bytes, beside: Beside) -> Surface | None:
     materials = [_material(document, told, beside) for told in document.told.get("materials", [])]
     gray, white = len(materials), len(materials) + 1
     materials += [Material(), Material(np.ones(3))]
-    corners, chosen, uv, shade = [], [], [], []
+    corners, chosen, uv, shade, damaged = [], [], [], [], []
     for (vertices, faces), primitive in gltf.shown(document):
-        attributes, _ = gltf.attributes_of(document, primitive, ("TEXCOORD_", "COLOR_0"))
+        attributes = _attributes(document, primitive, len(vertices))
         colours = attributes.get("COLOR_0")
         place = primitive.get("material", gray if colours is None else white)
         own = attributes.get(materials[place].coordinates)
         corners.append(vertices[faces])
         chosen.append(np.full(len(faces), place))
-        found = np.zeros((len(vertices), 2)) if own is None else moved(own, materials[place].how)
-        uv.append(wrapped(found[faces]))
+        found = np.zeros((len(vertices), 2)) if own is None else moved(own[:, :2], materials[place].how)
+        whole = sound(found)
+        damaged.append(~whole[faces].all(axis=1))
+        uv.append(wrapped(np.where(whole[:, None], found, 0)[faces]))
         bright = np.ones((len(vertices), 3)) if colours is None else linear_to_srgb(colours[:, :3])
         shade.append(bright[faces].astype(np.float32))
     if not chosen or all((each == gray).all() for each in chosen):
         return None
     colour = np.array([material.colour for material in materials], np.float32)
-    whole, where, light = np.concatenate(chosen), np.concatenate(uv), np.concatenate(shade)
-    looks = Looks(whole, where, light, colour, tuple(material.texture for material in materials), np.arange(len(whole)))
-    return Surface(np.concatenate(corners), looks)
+    which, where, light = np.concatenate(chosen), np.concatenate(uv), np.concatenate(shade)
+    looks = Looks(which, where, light, colour, tuple(material.texture for material in materials), np.arange(len(which)))
+    return Surface(np.concatenate(corners), bared(looks, np.concatenate(damaged), colour))
+
+
+def _attributes(document: Document, primitive: dict[str, Any], count: int) -> dict[str, np.ndarray]:
+    """What a primitive's vertices look like, (count, 2 or more) each; NaN where that is damaged."""
+    wanted = ("TEXCOORD_", "COLOR_0")
+    try:
+        found, _ = gltf.attributes_of(document, primitive, wanted)
+    except MemoryError:
+        raise
+    except Exception:  # of structures that glTF does not allow; the shape is sound
+        found = {name: np.zeros(0) for name in primitive["attributes"] if name.startswith(wanted)}
+    least = {name: (count, 3 if name == "COLOR_0" else 2) for name in found}
+    lost = {name: np.full(shape, np.nan) for name, shape in least.items()}
+    return {name: found[name] if found[name].shape >= least[name] else lost[name] for name in found}
 
 
 def _material(document: Document, told: dict[str, Any], beside: Beside) -> Material:

@@ -12,6 +12,7 @@ from pipeline.geometry.looks.appearance import GRAY
 from pipeline.geometry.looks.levels import eight_bits
 
 Beside = Callable[[str], bytes | None]  # the file of a name, as a model says it, beside the model's own; None: none
+FARTHEST = 1e9  # textures away, from where on a coordinate is none
 LARGEST = 1024  # pixels a side; larger ones are averaged down
 
 
@@ -47,6 +48,12 @@ def texture(image: Any, opaque: bool = False) -> np.ndarray:
     if clear:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (round(255 * GRAY),) * 3 + (255,)), image)
     return np.asarray(image.convert("RGB"))
+
+
+def sound(uv: np.ndarray) -> np.ndarray:
+    """(..., 2) -> (...) bool: which coordinates are places in a texture that repeats, and not damaged."""
+    with np.errstate(invalid="ignore"):
+        return (np.abs(uv) < FARTHEST).all(axis=-1)
 
 
 def wrapped(uv: np.ndarray) -> np.ndarray:

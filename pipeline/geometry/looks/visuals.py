@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
-from pipeline.geometry.looks.textures import texture, wrapped
+from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface, bared
+from pipeline.geometry.looks.textures import sound, texture, wrapped
 from pipeline.geometry.readers.collada import unzipped, upright
 from pipeline.geometry.zips import proved
 
@@ -42,7 +42,10 @@ def read(data: bytes, extension: str) -> Surface | None:
     corners = np.concatenate([part.vertices[part.faces] for part in parts]).astype(np.float64)
     if extension in ("dae", "zae"):
         corners = corners @ upright(unzipped(data) if extension == "zae" else data).T
-    return Surface(corners, whole)
+    damaged = [
+        np.zeros(n, bool) if look.damaged is None else look.damaged for look, n in zip(found, counts, strict=True)
+    ]
+    return Surface(corners, bared(whole, np.concatenate(damaged), whole.colours))
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Look:
     texture: np.ndarray | None = None
     uv: np.ndarray | None = None
     shade: np.ndarray | None = None
+    damaged: np.ndarray | None = None  # faces whose place in the texture is none
 
 
 def _blank(part: np.ndarray | None, count: int, width: int, value: float) -> np.ndarray:
@@ -75,7 +79,10 @@ def _look(part: Any) -> Look | None:
         return None
     look = Look(np.ones(3) if factor is None else _share(factor))
     if image is not None and visual.uv is not None:
-        look.texture, look.uv = texture(image), wrapped(visual.uv[part.faces])
+        uv = np.asarray(visual.uv, np.float64)
+        whole = sound(uv)
+        look.texture, look.uv = texture(image), wrapped(np.where(whole[:, None], uv, 0)[part.faces])
+        look.damaged = ~whole[part.faces].all(axis=1)
     return look
 
 

@@ -6,6 +6,7 @@ which programs write that leave all to the map. Of the map's options, `-s` and `
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import numpy as np
 
 from pipeline.geometry.errors import MeshError
 from pipeline.geometry.looks import textures
-from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface
-from pipeline.geometry.looks.textures import Beside, wrapped
+from pipeline.geometry.looks.appearance import GRAY, WHITE, Looks, Surface, bared
+from pipeline.geometry.looks.textures import Beside, sound, wrapped
 from pipeline.geometry.readers.obj import BLANKS, CONTINUED, NAME
 from pipeline.geometry.readers.polygons import triangulated
 from pipeline.geometry.readers.text import plain
 
+DAMAGED = -2
+FARTHEST = 1 << 62  # an index, where 64 bits would not do
 OPTIONS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}  # of a map, and how many numbers follow at most; all others take one
 _BLANKS, _COMMENT = re.compile(rb"[ \t]+"), re.compile(rb"(?:^|(?<=[ \t]))#[^\n]*", re.M)  # names may have a #
 _NAMED = re.compile(rb"^[ \t]*mtllib[ \t]+([^\n]+)", re.M)
@@ -42,7 +45,8 @@ class Polygons:
     Attributes:
         positions: (V, 3) float64; `shades` (V, 3) of their colours in [0, 1], None where not all have one.
         coordinates: (T, 2) float64, of textures.
-        corners, uv: indices into these of all corners, face after face; uv is -1 where a corner has no coordinates.
+        corners, uv: indices into these of all corners, face after face; uv is -1 where a corner has no coordinates,
+            and DAMAGED where it names some that are not there or none.
         counts, material: (F,) of each face, how many corners it has and which of `names` it is made of.
         names: of materials; the first is empty.
     """
@@ -75,18 +79,22 @@ def read(data: bytes, beside: Beside) -> Surface | None:
     triangles = triangulated(found.positions[found.corners], np.arange(len(found.corners)), found.counts)
     materials = [known.get(name, Material()) for name in found.names]
     pictures = [textures.read(beside(m.texture)) if m.texture else None for m in materials]
+    shaded = found.shades is not None
     of_corner = np.repeat(found.material, found.counts)
     scale, offset = (np.array([getattr(m, name) for m in materials])[of_corner] for name in ("scale", "offset"))
-    uv = np.where(found.uv[:, None] >= 0, found.coordinates[found.uv], 0) * scale + offset
+    uv = np.where(found.uv[:, None] >= 0, found.coordinates[found.uv.clip(0)], 0) * scale + offset
+    damaged = (found.uv == DAMAGED) | ~sound(uv)
     shade = np.ones((len(triangles), 3, 3)) if found.shades is None else found.shades[found.corners][triangles]
     looks = Looks(
         of_corner[triangles[:, 0]],
-        wrapped(uv[triangles]),
+        wrapped(np.where(damaged[:, None], 0, uv)[triangles]),
         shade.astype(np.float32),
-        np.array([_colour(*each, found.shades is not None) for each in zip(materials, pictures, strict=True)]),
+        np.array([_colour(*each, shaded) for each in zip(materials, pictures, strict=True)]),
         tuple(WHITE if picture is None else picture for picture in pictures),
         np.arange(len(triangles)),
     )
+    bare = np.array([_colour(material, None, shaded) for material in materials])
+    looks = bared(looks, damaged[triangles].any(axis=1), bare)
     return Surface(found.positions[found.corners][triangles], looks)
 
 
@@ -101,7 +109,7 @@ def _colour(material: Material, picture: np.ndarray | None, shaded: bool) -> np.
 
 
 def polygons(data: bytes) -> Polygons:
-    """The faces of an OBJ file, with what says how they look; texture coordinates that are none count as 0."""
+    """The faces of an OBJ file, with what says how they look; texture coordinates that are none are NaN."""
     positions, shades = [], []
     coordinates: list[list[float]] = []
     corners: list[bytes] = []
@@ -119,19 +127,22 @@ def polygons(data: bytes) -> Polygons:
             material.append(current)
             before.append((len(positions), len(coordinates)))
         elif key == b"vt":
-            coordinates.append([*_numbers(_before_comment(rest)[:2]), 0.0, 0.0][:2])
+            words = _before_comment(rest)[:2]
+            numbers = _numbers(words)
+            coordinates.append([*numbers, 0.0][:2] if 0 < len(numbers) == len(words) else [np.nan, np.nan])
         elif key == b"usemtl":
             current = names.setdefault(_BLANKS.sub(b" ", rest), len(names))
     pairs = _pairs(corners)
     known = np.repeat(np.array(before, np.int64).reshape(-1, 2), counts, axis=0)
-    pairs = np.where(pairs < 0, known + pairs, pairs - 1)
+    places = np.where(pairs < 0, known + pairs, pairs - 1)
+    there = (places[:, 1] >= 0) & (places[:, 1] < len(coordinates))
     coloured = all(len(shade) == 3 for shade in shades)
     return Polygons(
         np.array(positions, np.float64).reshape(-1, 3),
         np.array(shades, np.float64).clip(0, 1) if coloured else None,
         np.array(coordinates or [[0.0, 0.0]]),
-        pairs[:, 0],
-        np.where(pairs[:, 1] < len(coordinates), pairs[:, 1], -1),
+        places[:, 0],
+        np.where(there, places[:, 1], np.where(pairs[:, 1], DAMAGED, -1)),
         np.array(counts, np.int64),
         np.array(material, np.int64),
         list(names),
@@ -153,9 +164,18 @@ def _pairs(corners: list[bytes]) -> np.ndarray:
         numbers = text.replace(b"/", b" ").split()
         width = 1 + text.count(b"/") // len(corners)
         if len(numbers) == width * len(corners) and all(c.count(b"/") == width - 1 for c in corners):
-            return np.array(numbers, np.int64).reshape(-1, width)[:, :2]
+            with contextlib.suppress(ValueError, OverflowError):
+                return np.array(numbers, np.int64).reshape(-1, width)[:, :2]
     split = [(*corner.split(b"/"), b"") for corner in corners]
-    return np.array([(int(words[0]), int(words[1] or 0)) for words in split], np.int64).reshape(-1, 2)
+    return np.array([(int(words[0]), _index(words[1])) for words in split], np.int64).reshape(-1, 2)
+
+
+def _index(word: bytes) -> int:
+    """Of texture coordinates, 0 where there are none; one past all others where it is no number."""
+    try:
+        return min(max(int(word or 0), -FARTHEST), FARTHEST)
+    except ValueError:
+        return FARTHEST
 
 
 def _statements(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import catalog, render
+from pipeline import catalog, pack, render
 from pipeline.geometry.meshes import MeshError
 from pipeline.records import records
 from pipeline.records.looks import Beside
@@ -129,6 +129,27 @@ def test_what_is_not_as_catalogued_is_refused(tmp_path: Path) -> None:
         with pytest.raises(MeshError, match="expected the catalogued materials and textures") as caught:
             records.record_of(render.job(PARAMS), root, changed)
         assert caught.value.reason == "changed"
+
+
+def test_a_model_with_damaged_coordinates_is_drawn_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "raw"
+    for name, corner in (("a", b"3/x"), ("b", b"3/1")):
+        shape = b"v 0 0 0\nv 1 0 0\nv 0 1 1\nvt 0 0\nf 1/1 2/1 " + corner + b"\n"
+        put(root, name, "models/model_normalized.obj", b"mtllib m.mtl\nusemtl m\n" + shape)
+        put(root, name, "models/m.mtl", b"newmtl m\nKd 1 0 0\nmap_Kd t.png\n")
+        put(root, name, "models/t.png", png(GREEN))
+    why = "expected whole texture coordinates, found damaged ones at 1 of 1 faces"
+    for _ in range(2):  # the second time from the cache
+        colours, _ = make(root)
+        assert colours["a"].argmax() == 0 and colours["b"].argmax() == 1
+        assert f"render {CHAIR}: 1 models drawn without what is damaged, as a: {why}\n" in capsys.readouterr().out
+    with records.Archive(records.RENDERS / f"{CHAIR}.zip") as archive:
+        assert [archive.remark(name) for name in archive.model_ids] == [why, ""]
+        entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+        found = [pack.status(entry, archive, archive) for entry in entries]
+    assert found == [("packed", "damaged_looks", why), ("packed", "", "")]
 
 
 def test_files_beside_a_model_are_below_the_root_and_read_once(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from trimesh.visual.material import PBRMaterial
 
 from pipeline.geometry import meshes
 from pipeline.geometry.looks import files, gltf
-from pipeline.geometry.looks.appearance import Looks, fitted
+from pipeline.geometry.looks.appearance import WHITE, Looks, fitted
+from pipeline.geometry.readers.accessors import opened
 from pipeline.geometry.readers.gltf import DRACO
 
 RNG = np.random.default_rng(0)
@@ -127,6 +128,35 @@ def test_textures_that_lead_to_none_are_passed_over(change: dict[str, Any]) -> N
     assert files.named(data, "gltf", none) == (["a.png"] if "textures" in change else [])
     _, looks = looks_of(data, "gltf")
     assert looks.textures[looks.material[0]].shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["TEXCOORD_0", "COLOR_0"])
+@pytest.mark.parametrize(
+    "change", [{"count": 1}, {"count": 10**9}, {"bufferView": 99}, {"type": "SCALAR"}, {"nan": True}]
+)
+def test_damaged_coordinates_and_colours_are_left_out(name: str, change: dict[str, Any]) -> None:
+    uv = RNG.random((len(ball().vertices), 2))
+    material = PBRMaterial(baseColorTexture=Image.fromarray(PICTURE), baseColorFactor=[255, 55, 0, 255])
+    visual: Any = (
+        TextureVisuals(uv, material) if "TEX" in name else ColorVisuals(vertex_colors=PICTURE[:6, :7].reshape(-1, 3))
+    )
+    data: Any = ball(visual).export(file_type="glb")
+    head, binary = opened(data)
+    (primitive,) = head["meshes"][0]["primitives"]
+    told = head["accessors"][primitive["attributes"][name]]
+    if "nan" in change:
+        told |= {"componentType": 5126, "type": "VEC3" if name == "COLOR_0" else "VEC2", "normalized": False}
+        told["bufferView"] = len(head["bufferViews"])
+        head["bufferViews"].append({"buffer": 0, "byteOffset": len(binary), "byteLength": 12 * 42})
+        binary += b"\xff" * 12 * 42
+    else:
+        told |= change
+    head["buffers"] = [{"byteLength": len(binary), "uri": f"data:;base64,{base64.b64encode(binary).decode()}"}]
+    _, looks = looks_of(json.dumps(head).encode(), "gltf")
+    colours = looks.colours[looks.material]
+    assert np.allclose(colours, [1, 0.5, 0] if name == "TEXCOORD_0" else 1, atol=4e-3) and (looks.shade == 1).all()
+    assert all(looks.textures[n] is WHITE for n in np.unique(looks.material))
+    assert looks.lost.startswith("expected whole texture" if name == "TEXCOORD_0" else "expected finite colours")
 
 
 def test_parts_of_a_scene_are_moved_and_each_has_its_own() -> None:

@@ -109,6 +109,46 @@ def test_coordinates_of_corners_polygons_and_those_that_count_back() -> None:
         assert np.allclose((uv - expected) % 1, 0) and np.ptp(uv - expected, axis=0).max() == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [
+        ((b"3/3 4/4", b"3/x 4/4"), 1),
+        ((b"3/3 4/4", b"3/9 4/4"), 1),
+        ((b"3/3 4/4", b"3/-9 4/4"), 1),
+        ((b"3/3 4/4", b"3/99999999999999999999 4/4"), 1),
+        ((b"vt 0 1", b"vt nan 1"), 1),
+        ((b"vt 0 1", b"vt 0 word"), 1),
+        ((b"vt 0 1", b"vt"), 1),
+        ((b"vt 0 1", b"vt 1e300 0"), 1),
+        ((b"vt 1 1", b"vt 1e999 0"), 2),
+    ],
+)
+def test_where_texture_coordinates_are_damaged_the_material_is_bare(change: tuple[bytes, bytes], count: int) -> None:
+    obj = b"mtllib a.mtl\nusemtl m\n" + SQUARE + b"f 1/1 2/2 3/3\nf 1/1 3/3 4/4\nusemtl n\nf 1/1 3/3 4/4\nf 1 2 3\n"
+    changed = obj.replace(*change)
+    mtl = {"a.mtl": b"newmtl m\nKd 0 .5 1\nmap_Kd t.png\nnewmtl n\nKd 1 0 0\n", "t.png": png((102, 102, 102))}
+    sound, found = (files.read(data, "obj", mtl.get) for data in (obj, changed))
+    assert sound is not None and found is not None and changed != obj and sound.looks.lost == ""
+    assert base(sound).tolist() == pytest.approx(np.array([[0, 0.2, 0.4]] * 2 + [[1, 0, 0]] * 2))
+    assert base(found).tolist() == pytest.approx(
+        np.array([[0, 0.2, 0.4], [0, 0.5, 1], *[[1, 0, 0]] * 2])[[count - 1, 1, 2, 3]]
+    )
+    assert found.looks.lost == f"expected whole texture coordinates, found damaged ones at {count} of 4 faces"
+    assert np.isfinite(found.looks.uv).all() and np.abs(found.looks.uv).max() < 10
+    assert fitted(meshes.read(obj, "obj"), found).lost == found.looks.lost
+
+
+def test_whatever_is_wrong_with_looks_costs_no_shape() -> None:
+    coff = b"COFF\n3 1 0\n0 0 0 nan 0 1\n1 0 0 0 0 1\n0 1 0 0 0 1.\n3 0 1 2\n"
+    white = files.read(coff, "off", NOTHING.get)
+    assert white is not None and white.looks.lost == "expected finite colours, found others"
+    assert np.isfinite(white.looks.shade).all()
+    words = files.read(coff.replace(b"nan", b"word"), "off", NOTHING.get)
+    assert words is not None and words.looks.lost.startswith("expected materials and textures, got ValueError: could")
+    looks = fitted(meshes.read(coff, "off"), words)
+    assert looks.lost == words.looks.lost and looks.colours.tolist() == [pytest.approx([GRAY] * 3)]
+
+
 def test_mixed_ways_to_write_corners() -> None:
     assert wavefront._pairs([b"1", b"2/3", b"-4//5", b"6/-7/8", b"9/"]).tolist() == [
         [1, 0],
