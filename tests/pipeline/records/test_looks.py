@@ -138,7 +138,7 @@ def test_a_model_with_damaged_coordinates_is_drawn_and_named(
     for name, corner in (("a", b"3/x"), ("b", b"3/1")):
         shape = b"v 0 0 0\nv 1 0 0\nv 0 1 1\nvt 0 0\nf 1/1 2/1 " + corner + b"\n"
         put(root, name, "models/model_normalized.obj", b"mtllib m.mtl\nusemtl m\n" + shape)
-        put(root, name, "models/m.mtl", b"newmtl m\nKd 1 0 0\nmap_Kd t.png\n")
+        put(root, name, "models/m.mtl", b"newmtl m\nKd 1 .5 0\nmap_Kd t.png\n")
         put(root, name, "models/t.png", png(GREEN))
     why = "expected whole texture coordinates, found damaged ones at 1 of 1 faces"
     for _ in range(2):  # the second time from the cache
