@@ -4,7 +4,7 @@
     weld, sew, split into patches, lid their rims                    patches.py
     parity along lines in nine directions                            _vote
     majority of directions, region by region                         _held
-    and whatever the outside cannot reach                            _fill
+    and whatever air from outside, through cracks no more, misses    _fill
 
 Parity knows no winding, and each closed patch is counted for itself, so overlap and nesting do no harm.
 
@@ -25,6 +25,7 @@ from pipeline.geometry.points import INWARD, in_cells
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
 LEAST = 2  # directions that have to hold a region for inside, on average
+CRACK = 1 / 64  # so wide a cell is in which air moves, or wider: gaps around doors and drawers are shut at any R
 JITTER = (0.0137, -0.0091)  # in cells: keeps lines off the edges and faces that lie on cell centres
 
 
@@ -209,6 +210,19 @@ def _held(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) -
 
 
 def _fill(body: np.ndarray) -> np.ndarray:
+    """The cells that air from outside does not reach, moving through faces of cells at least CRACK wide."""
+    cells = np.arange(len(body))
+    width = max(1, int(len(body) * CRACK))
+    if width > 1:
+        coarse = body
+        for axis in range(3):
+            coarse = np.logical_or.reduceat(coarse, cells[::width], axis=axis)
+        air = (_enclosed(coarse) & ~coarse)[np.ix_(*[cells // width] * 3)]
+        body = body | ndimage.binary_dilation(air, iterations=width - 1, mask=~body)
+    return _enclosed(body)
+
+
+def _enclosed(body: np.ndarray) -> np.ndarray:
     """The cells that air from outside, moving through faces of cells, does not reach."""
     air, _ = ndimage.label(np.pad(~body, 1, constant_values=True))
     return (air != air[0, 0, 0])[1:-1, 1:-1, 1:-1]

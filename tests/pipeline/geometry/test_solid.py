@@ -197,6 +197,19 @@ def test_an_enclosed_hollow_is_filled() -> None:
     assert iou(grid_of(pierced, 32), grid_of(ball(0.45), 32)) > 0.99
 
 
+def test_cracks_let_no_air_in_at_any_resolution() -> None:
+    """A cabinet of boards, 0.011 wide open above its door: less than a cell of 64, and a whole empty one of 128."""
+    sides = [box((0.03, 0.8, 0.5), (x, 0, 0)) for x in (-0.3, 0.3)] + [box((0.63, 0.03, 0.5), (0, -0.4, 0))]
+    top, back, door = box((0.63, 0.086, 0.5), (0, 0.357, 0)), box((0.63, 0.8, 0.03), (0, 0, -0.25)), (0.63, 0.703, 0.03)
+    cabinet = joined(*sides, top, back, box(door, (0, -0.0485, 0.25)))
+    coarse, fine = grid_of(cabinet, 64), grid_of(cabinet, 128)
+    assert coarse[32, 32, 32] and fine[64, 64, 64]
+    pooled: np.ndarray = fine.reshape(64, 2, 64, 2, 64, 2).any(axis=(1, 3, 5))
+    assert iou(coarse, pooled) > 0.99
+    ajar = grid_of(joined(*sides, top, back, box(door, (0, -0.0485, 0.3))), 128)
+    assert not ajar[64, 64, 64]
+
+
 def half_ball(direction: tuple[float, float, float]) -> trimesh.Trimesh:
     whole = trimesh.creation.icosphere(4, 0.45)
     return trimesh.Trimesh(whole.vertices, whole.faces[whole.triangles_center @ direction > 0], process=False)
