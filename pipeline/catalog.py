@@ -47,34 +47,24 @@ if __name__ == "__main__":  # before the imports, which take seconds
         ),
     )
 
-import csv
-import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.geometry import meshes
-from pipeline.geometry.meshes import MeshError
-from pipeline.records import looks, records
-from pipeline.records.journal import open_journal
-from pipeline.records.parallel import Lost, parallel
-from pipeline.records.records import Entry, parts_sha256, refuse_past
-from pipeline.runtime.files import atomic_folder, sha256, told
+from pipeline.records import records
+from pipeline.records.catalogue import CATALOG, COLUMNS, write_table
+from pipeline.records.checks import check_all
+from pipeline.records.records import refuse_past
+from pipeline.runtime.files import atomic_folder
 from pipeline.runtime.params import Dataset, Variants, load, read
-from pipeline.sources import folders, foreign, splits, tree
+from pipeline.sources import folders, splits
 from pipeline.sources.categories import NAMES, category, meant
-from pipeline.sources.layout import FRONTS, Found, ModelRef, turning
-from pipeline.sources.registry import LAYOUTS, Looked, find
+from pipeline.sources.layout import Found
+from pipeline.sources.registry import find
+from pipeline.sources.survey import doubts, recognised, root_of, stood
 
-CATALOG, CACHE = Path("data/catalog"), Path("data/cache/catalog.jsonl")
-COLUMNS = (
-    "synset model_id split split_source status detail layout mesh views grid sha256 parts_sha256 looks_sha256 "
-    "vertices faces stretch axes"
-).split()
-CHECKED = ("status", "detail", "sha256", "parts_sha256", "looks_sha256", "vertices", "faces")
-MACHINES = ("unreadable", "timeout", "crashed", "too_large")  # what may be another time, with the very same file
 ROLES = {"train": "train", "val": "validate", "test": "test"}  # what each split is for
 OUTSIDE = {"outside_root": "links lead out of dataset.root, dataset.follow_links follows them"}
 
@@ -106,23 +96,14 @@ def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
     found = [stood(model, dataset) for model in looked.models]
     print(f"catalog: {recognised(looked)}", flush=True)
     counts = Counter(model.ref.synset for model in found)
-    synsets = {entry: meant(entry, counts) for entry in dataset.categories}
-    for entry, synset in synsets.items():
-        if not synset:
-            there = ", ".join(f"{synset} ({NAMES[synset]})" if synset in NAMES else synset for synset in sorted(counts))
-            why = "".join(f"; {line}" for line in doubts(looked))
-            raise ValueError(
-                f"dataset.categories: expected models of '{entry}' in '{root}', found only {there or 'none'}{why}"
-            )
-        if list(synsets.values()).count(synset) > 1:
-            raise ValueError(f"dataset.categories: expected every category once, got '{entry}' by two names")
+    synsets = synsets_of(dataset.categories, counts, f"in '{root}'", doubts(looked))
     split = splits.find(root, dataset.split)
     chosen = [model for model in found if model.ref.synset in synsets.values()]
     if dataset.split != "auto" or split.models:  # which go before what plain folders are called
         plain = folders.LAYOUT.name
         chosen = [replace(m, split="", split_source="") if m.ref.layout == plain else m for m in chosen]
     rows = [row(model, split) for model in chosen]
-    absent = _check_all(root.resolve(), [model.ref for model in chosen], rows, color)
+    absent = check_all(root.resolve(), [model.ref for model in chosen], rows, color)
     varied = 0
     with atomic_folder(out, "*.csv") as temporary:
         for entry, synset in sorted(synsets.items()):
@@ -145,53 +126,18 @@ def catalog(dataset: Dataset, out: Path = CATALOG, color: bool = False) -> None:
         print(f"catalog: {len(absent)} models name materials or textures that are not there, as {absent[0]}")
 
 
-def root_of(dataset: Dataset) -> Path:
-    """The folder of the raw meshes, which says as well whether links may lead out of it."""
-    return tree.root_of(dataset.root, dataset.follow_links)
-
-
-def stood(model: Found, dataset: Dataset) -> Found:
-    """A model with its axes as `dataset.up` and `dataset.front` say them.
-
-    Raises:
-        ValueError: they are no axes, or the layout knows them, as the cameras and grids that it brings have them too.
-    """
-    up, front = dataset.up or "y" * bool(dataset.front), dataset.front
-    if not up:
-        return model
-    front = front or FRONTS.get(up[-1], "")
-    try:
-        turning(up, front)
-    except ValueError as error:
-        raise ValueError(f"dataset.up, dataset.front: {error}") from error
-    layout = LAYOUTS[model.ref.layout]
-    if layout.views or layout.grid:
-        raise ValueError(f"dataset.up: expected none for {layout.name}, whose axes are known, got '{up}'")
-    return replace(model, ref=replace(model.ref, axes=f"{up} {front}"))
-
-
-def recognised(looked: Looked) -> str:
-    """Which layouts were told, in words."""
-    layouts = Counter(model.ref.layout for model in looked.models)
-    return "recognised " + (", ".join(f"{n} models of {name}" for name, n in layouts.most_common()) or "no layout")
-
-
-def doubts(looked: Looked) -> list[str]:
-    """What lies there and was not looked into, or is hardly meant so, in words."""
-    lines = [foreign.told(looked.foreign)] * bool(looked.foreign)
-    if looked.links:
-        links = f"{len(looked.links)} links to folders out of dataset.root, as {looked.links[0]!r}"
-        lines += [f"{links}; dataset.follow_links follows them"]
-    unsure = [model for model in looked.models if model.doubt]
-    if unsure:
-        ref, why = unsure[0].ref, unsure[0].doubt
-        lines += [f"{len(unsure)} models in doubt and left out, as {ref.synset}/{ref.model_id}: {why}"]
-    own = Counter(model.ref.synset for model in looked.models if model.ref.layout == folders.LAYOUT.name)
-    if own.total() == len(own) > 2:
-        lines += [
-            f"{len(own)} folders of one model each, which are taken for categories; put models into a folder of theirs"
-        ]
-    return lines
+def synsets_of(entries: Sequence[str], counts: Mapping[str, int], where: str, more: Sequence[str]) -> dict[str, str]:
+    """What the data set calls each entry of `dataset.categories`; ValueError where it has none, or one of two names."""
+    synsets: dict[str, str] = {}
+    for entry in entries:
+        if (synset := meant(entry, counts)) is None:
+            there = ", ".join(f"{synset} ({NAMES[synset]})" if synset in NAMES else synset for synset in sorted(counts))
+            found = "; ".join([f"found only {there or 'none'}", *more])
+            raise ValueError(f"dataset.categories: expected models of '{entry}' {where}, {found}")
+        if synset in synsets.values():
+            raise ValueError(f"dataset.categories: expected every category once, got '{entry}' by two names")
+        synsets[entry] = synset
+    return synsets
 
 
 def _uncovered(entry: str, table: Sequence[dict[str, str]], split: splits.Split) -> str:
@@ -215,92 +161,6 @@ def row(model: Found, split: splits.Split) -> dict[str, str]:
     elif not named:
         values |= {"status": "no_split", "detail": f"expected the model in {source}, found it is not listed"}
     return values
-
-
-def _check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]], color: bool) -> list[str]:
-    """Fills the columns that take a look into the files, from what is remembered or by reading.
-
-    Returns:
-        Models that name files of their looks that are not there, with the first of these.
-    """
-    seen: set[tuple[str, str]] = set()
-    unread: list[tuple[int, str]] = []
-    absent: list[str] = []
-    code = records.code_sha256(*looks.MODULES) if color else ""
-
-    def note(n: int, found: Sequence[str]) -> None:
-        *values, watched = found
-        rows[n] |= dict(zip(CHECKED, values, strict=True))
-        if lost := looks.absent(json.loads(watched)):
-            absent.append(f"{refs[n].synset}/{refs[n].model_id} {lost[0]}")
-
-    with open_journal(CACHE, records.code_sha256(__name__, tree.__name__)[:16]) as journal:
-        for n, (ref, values) in enumerate(zip(refs, rows, strict=True)):
-            if values["status"]:
-                continue
-            if (ref.synset, ref.model_id) in seen:
-                values |= {"status": "duplicate", "detail": "expected each model once, another of that id came first"}
-                continue
-            seen.add((ref.synset, ref.model_id))
-            key = stamp(root, ref, code)
-            if (known := journal.get(key)) and looks.unchanged(root, json.loads(known[-1])):
-                note(n, known)
-            else:
-                unread.append((n, key))
-        print(f"catalog: {len(seen)} models, {len(seen) - len(unread)} unchanged", flush=True)
-        for i, found in parallel(check, [(root, refs[n], color) for n, _ in unread], "catalog"):
-            n, key = unread[i]
-            if isinstance(found, Lost):
-                found = (found.reason, found.message, *[""] * 5, "[]")
-            note(n, found)
-            if key and found[0] not in MACHINES:
-                journal.add(key, list(found))
-    return absent
-
-
-def stamp(root: Path, ref: ModelRef, looked: str = "") -> str:
-    """Changes when one of a model's files does; empty where a file's time can't be trusted to tell.
-
-    Args:
-        looked: by what code files with its looks were found, where these are asked for.
-    """
-    try:
-        locations = ref.files(root) + LAYOUTS[ref.layout].parts(root, ref)
-        stamps = [tree.stamp(root, location) for location in locations]
-    except (OSError, ValueError):  # read, it gives its reason
-        return ""
-    if not all(tree.settled(changed) for _, changed in stamps):
-        return ""
-    return sha256(repr((root, ref, stamps, looked)).encode("utf-8", "surrogateescape"))
-
-
-def check(root: Path, ref: ModelRef, color: bool = False) -> tuple[str, ...]:
-    """Whether a model can be used: the columns CHECKED of its row, and files beside its own that matter, as JSON."""
-    own = parts = looked = ""
-    watched: looks.Watched = []
-    try:
-        parts = parts_sha256(root, ref)
-        if not ref.mesh:
-            return "ok", "", "", parts, "", "", "", "[]"
-        alone = ref.alone(root)
-        watched = [(name, True, looks.stamped(root, [at])) for name, at in ref.buffers(alone).items()]
-        data = ref.whole(root, alone)
-        own = sha256(data)
-        mesh = meshes.read(data, ref.extension)
-        if color and not ref.views:
-            looked, more = looks.catalogued(root, ref, data)
-            watched += more
-        counts = str(len(mesh.vertices)), str(len(mesh.faces))
-        return "ok", "", own, parts, looked, *counts, json.dumps(watched)
-    except MeshError as error:
-        failure = error.reason, str(error)
-    except OSError as error:
-        failure = "unreadable", told(error)
-    except MemoryError:
-        raise
-    except Exception as error:  # as of records: one model's failure is a line in a table
-        failure = "failed", f"{type(error).__name__}: {error}"
-    return *failure, own, parts, "", "", "", json.dumps(watched)
 
 
 def variants(table: Sequence[dict[str, str]], params: Variants) -> list[dict[str, str]]:
@@ -342,33 +202,3 @@ def _sum_up(rows: list[dict[str, str]], split: splits.Split, others: Counter[str
     if others:
         names = " ".join(map(category, sorted(others)))
         print(f"catalog: {others.total()} models of {len(others)} categories not in dataset.categories: {names}")
-
-
-def write_table(path: Path, rows: list[dict[str, str]]) -> None:
-    # Names that are no UTF-8 are written as the bytes that they are.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_table(path: Path) -> list[Entry]:
-    """The rows of a category's table, in its order.
-
-    Raises:
-        ValueError: there is no such table, or it has other columns.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: expected the catalogue of this category; is it in dataset.categories?")
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise ValueError(f"{path}: expected columns {COLUMNS}, got {reader.fieldnames}")
-        return [_entry(row) for row in reader]
-
-
-def _entry(row: dict[str, str]) -> Entry:
-    ref = ModelRef(*(row[name] for name in ("synset", "model_id", "layout", "mesh", "views", "grid", "axes")))
-    names = ("split", "split_source", "sha256", "parts_sha256", "looks_sha256", "status", "detail")
-    told = {name: row[name] for name in names}
-    return Entry(ref, **told, stretch=tuple(map(float, row["stretch"].split())))

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import catalog
 from pipeline.records import records
+from pipeline.records.catalogue import CATALOG, read_table
 from pipeline.records.quality import NOTE, Quality, Status, sift
 from pipeline.records.records import Archive, Entry, refuse_past
 from pipeline.runtime.command import progress
@@ -60,7 +60,7 @@ def pack(category: str, params: Params, out: Path = layout.SHARDS, max_rejected:
         ValueError: no model is left that both renders and voxels hold, or more than a share of `max_rejected` have
             other views than most.
     """
-    entries = sorted(catalog.read_table(catalog.CATALOG / f"{category}.csv"), key=lambda e: e.ref.model_id)
+    entries = sorted(read_table(CATALOG / f"{category}.csv"), key=lambda e: e.ref.model_id)
     with (
         Archive(records.RENDERS / f"{category}.zip") as renders,
         Archive(records.VOXELS / f"{category}.zip") as voxels,

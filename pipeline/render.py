@@ -32,12 +32,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import catalog
 from pipeline.geometry.looks.appearance import Painted
 from pipeline.geometry.meshes import Mesh
 from pipeline.records import ready, records
+from pipeline.records.catalogue import CATALOG, read_table
 from pipeline.runtime import machine
 from pipeline.runtime.params import Dataset, load
+from pipeline.sources.survey import root_of
 
 MODULES = ("pipeline.geometry.renderer", "pipeline.geometry.rays", *ready.MODULES, "pipeline.render")
 HOW = {
@@ -160,7 +161,7 @@ def main(category: str, rank: int | None = None, world_size: int | None = None) 
     dataset = load("dataset", Dataset)
     gpu = device() == "cuda"
     print(f"render {category}: by {HOW[device()]}")
-    entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
+    entries = read_table(CATALOG / f"{category}.csv")
     out = records.RENDERS / f"{category}.zip"
     own = job(load("render", Params))
-    records.make(own, catalog.root_of(dataset), entries, out, dataset.max_rejected, gpu, part)
+    records.make(own, root_of(dataset), entries, out, dataset.max_rejected, gpu, part)

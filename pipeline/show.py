@@ -26,11 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import catalog
 from pipeline.geometry import meshes
 from pipeline.runtime.command import progress
 from pipeline.runtime.files import atomic_write, told
 from pipeline.runtime.params import Dataset, load
+from pipeline.sources import survey
 from pipeline.sources.categories import category, meant
 from pipeline.sources.layout import ModelRef
 from pipeline.sources.registry import find, rotation
@@ -55,10 +55,10 @@ def main(out: Path, models: int) -> None:
     if out.suffix.lower() != ".png" or models < 1:
         raise ValueError(f"expected a file ending in .png and at least one model, got '{out}' and {models}")
     dataset = load("dataset", Dataset)
-    root = catalog.root_of(dataset)
+    root = survey.root_of(dataset)
     looked = find(root)
-    print(f"show: {catalog.recognised(looked)}")
-    chosen = pick([catalog.stood(model, dataset).ref for model in looked.models], dataset.categories, models)
+    print(f"show: {survey.recognised(looked)}")
+    chosen = pick([survey.stood(model, dataset).ref for model in looked.models], dataset.categories, models)
     from pipeline.pages.pictures import gallery, turned
 
     surfaces, captions = [], []

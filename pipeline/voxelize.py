@@ -23,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import catalog
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.points import outer_points
 from pipeline.records import ready, records
+from pipeline.records.catalogue import CATALOG, read_table
 from pipeline.runtime.params import Dataset, load
+from pipeline.sources.survey import root_of
 
 GRIDS = ("computed", "ready")
 MODES = ("solid", "surface")
@@ -104,10 +105,10 @@ def job(params: Params) -> records.Job:
 def main(category: str, rank: int | None = None, world_size: int | None = None) -> None:
     part = records.part_of(rank, world_size)
     dataset = load("dataset", Dataset)
-    entries = catalog.read_table(catalog.CATALOG / f"{category}.csv")
+    entries = read_table(CATALOG / f"{category}.csv")
     out = records.VOXELS / f"{category}.zip"
     params = load("voxelize", Params)
-    records.make(job(params), catalog.root_of(dataset), entries, out, dataset.max_rejected, part=part)
+    records.make(job(params), root_of(dataset), entries, out, dataset.max_rejected, part=part)
     if params.grids == "ready" and not part:
         warn_of_thin(out)
 

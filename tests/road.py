@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline import catalog
-from pipeline.records import records
+from pipeline.records import catalogue, records
 from pipeline.runtime.params import PARAMS_FILE, Dataset, build, read
 
 PARAMETERS = Path(__file__).parents[1] / PARAMS_FILE
@@ -30,7 +30,7 @@ def travel(root: Path, synset: str, stages: Sequence[str] = STAGES, max_rejected
     """Catalogue, records and shards of one category, below ./data."""
     if "catalog" in stages:
         catalog.catalog(Dataset(str(root), "auto", (synset,), max_rejected))
-    entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{synset}.csv")
     if "render" in stages:
         from pipeline import render
 

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import catalog
 from pipeline.geometry.meshes import Mesh
-from pipeline.records import records
+from pipeline.records import catalogue, records
 from pipeline.records.parallel import parallel
 from pipeline.runtime.params import Dataset
 from tests.meshes import CHAIR, box, write_v2
@@ -103,7 +103,7 @@ def test_a_killed_worker_loses_nothing(
     client, workers = cluster
     root = write_v2(tmp_path / "raw", MODELS)
     catalog.catalog(Dataset(str(root), "hash", (CHAIR,), 0))
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     marks = tmp_path / "marks"
     marks.mkdir()
     job = records.Job("measure", measure, str(marks))
@@ -114,9 +114,9 @@ def test_a_killed_worker_loses_nothing(
     address = client.scheduler_info()["address"]
     monkeypatch.setenv("ONEVIEW_SCHEDULER", address)
     script = (
-        "from pathlib import Path; from pipeline import catalog; from pipeline.records import records;"
+        "from pathlib import Path; from pipeline.records import catalogue, records;"
         "from tests.test_cluster import measure;"
-        f"entries = catalog.read_table(Path({str(catalog.CATALOG / f'{CHAIR}.csv')!r}));"
+        f"entries = catalogue.read_table(Path({str(catalogue.CATALOG / f'{CHAIR}.csv')!r}));"
         f"job = records.Job('measure', measure, {str(marks)!r});"
         f"records.make(job, Path({str(root)!r}), entries, Path('cluster.zip'), 0)"
     )

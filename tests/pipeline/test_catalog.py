@@ -12,7 +12,7 @@ import pytest
 import trimesh
 
 from pipeline import catalog
-from pipeline.records import records
+from pipeline.records import catalogue, checks, records
 from pipeline.runtime.files import sha256
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.sources import splits
@@ -44,7 +44,7 @@ def test_every_model_is_listed_with_what_was_found(tmp_path: Path) -> None:
     good = table["m1"]
     assert good["status"] == "ok" and good["sha256"] == sha256(GOOD[CHAIR, "m1"])
     assert (good["vertices"], good["faces"], good["layout"]) == ("8", "12", "shapenet-v2")
-    entries = catalog.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
+    entries = catalogue.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
     assert [entry.ref.read(root) for entry in entries if entry.ref.model_id == "m2"] == [GOOD[CHAIR, "m2"]]
 
 
@@ -52,7 +52,7 @@ def test_what_nobody_thought_of_costs_one_model(tmp_path: Path, monkeypatch: pyt
     def catalogued(root: Path, ref: ModelRef, data: bytes) -> tuple[str, list[Any]]:
         return "", [1 / (ref.model_id != "m1")][:0]
 
-    monkeypatch.setattr(catalog.looks, "catalogued", catalogued)
+    monkeypatch.setattr(checks.looks, "catalogued", catalogued)
     root = write_v2(tmp_path / "raw", GOOD)
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5), tmp_path / "catalog", color=True)
     table = {row["model_id"]: (row["status"], row["detail"]) for row in rows(tmp_path / "catalog", CHAIR)}
@@ -155,9 +155,9 @@ def test_what_did_not_change_is_not_read_again(tmp_path: Path, capfd: pytest.Cap
     for path in root.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     assert reads(root, capfd) == "catalog: 4 models, 0 unchanged"
-    before = rows(catalog.CATALOG, CHAIR)
+    before = rows(catalogue.CATALOG, CHAIR)
     assert reads(root, capfd) == "catalog: 4 models, 4 unchanged"
-    assert rows(catalog.CATALOG, CHAIR) == before
+    assert rows(catalogue.CATALOG, CHAIR) == before
     if zipped:
         write_v2(root, GOOD | {(CHAIR, "m2"): box(1, 1, 9)})
     else:
@@ -165,7 +165,7 @@ def test_what_did_not_change_is_not_read_again(tmp_path: Path, capfd: pytest.Cap
         path.write_bytes(box(1, 1, 9))
         os.utime(path, (1e9, 1e9))  # the same size and time of change: its inode was changed all the same
     assert reads(root, capfd) == "catalog: 4 models, 3 unchanged"
-    assert {row["model_id"] for row, old in zip(rows(catalog.CATALOG, CHAIR), before, strict=True) if row != old} == {
+    assert {row["model_id"] for row, old in zip(rows(catalogue.CATALOG, CHAIR), before, strict=True) if row != old} == {
         "m2"
     }
 
@@ -178,8 +178,8 @@ def test_a_file_that_is_still_young_is_read_again(tmp_path: Path, capfd: pytest.
 def test_a_killed_run_is_gone_on_with(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = write_v2(tmp_path / "raw", GOOD)
     reads(root, capfd)
-    lines = catalog.CACHE.read_text().splitlines()
-    catalog.CACHE.write_text("\n".join(lines[:2]) + "\n" + lines[2][:30])
+    lines = checks.CACHE.read_text().splitlines()
+    checks.CACHE.write_text("\n".join(lines[:2]) + "\n" + lines[2][:30])
     assert reads(root, capfd) == "catalog: 4 models, 2 unchanged"
 
 
@@ -191,15 +191,15 @@ def test_links_out_of_the_root_are_told(tmp_path: Path, capfd: pytest.CaptureFix
     mesh.symlink_to(outside / CHAIR / "m0" / "models" / "model_normalized.obj")
     (root / TABLE).symlink_to(outside / TABLE)
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
-    assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == ["outside_root", "ok", "ok", "ok"]
+    assert [row["status"] for row in rows(catalogue.CATALOG, CHAIR)] == ["outside_root", "ok", "ok", "ok"]
     told = capfd.readouterr().out
     assert f"catalog: 1 links to folders out of dataset.root, as '{TABLE}'; dataset.follow_links follows them\n" in told
     assert "rejected (1 outside_root)" in told and "dataset.follow_links follows them" in told
     with pytest.raises(ValueError, match=f"found only {CHAIR} .chair.; 1 links .*'{TABLE}'; dataset.follow_lin"):
         catalog.catalog(Dataset(str(root), "auto", (TABLE,), 0.5))
     catalog.catalog(Dataset(str(root), "auto", (CHAIR, TABLE), 0, follow_links=True))
-    assert [row["status"] for row in rows(catalog.CATALOG, CHAIR)] == 4 * ["ok"]
-    assert [row["status"] for row in rows(catalog.CATALOG, TABLE)] == ["ok"]
+    assert [row["status"] for row in rows(catalogue.CATALOG, CHAIR)] == 4 * ["ok"]
+    assert [row["status"] for row in rows(catalogue.CATALOG, TABLE)] == ["ok"]
 
 
 def test_what_was_recognised_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +225,7 @@ def test_a_split_that_is_given_goes_before_the_names_of_plain_folders(tmp_path: 
 
     def told(split: str) -> dict[str, tuple[str, str]]:
         catalog.catalog(Dataset(str(tmp_path / "raw"), split, ("chair",), 0))
-        return {row["model_id"]: (row["split"], row["split_source"]) for row in rows(catalog.CATALOG, "chair")}
+        return {row["model_id"]: (row["split"], row["split_source"]) for row in rows(catalogue.CATALOG, "chair")}
 
     assert told("auto")["test.b"] == ("test", "folders train and test")
     assert told("hash")["test.b"] == (splits.hashed("test.b"), "hash")
@@ -253,7 +253,7 @@ def test_a_list_that_covers_nothing_of_a_category_stops(tmp_path: Path, capfd: p
     with pytest.raises(ValueError) as caught:
         catalog.catalog(Dataset(str(root), "auto", (CHAIR, "table"), 0))
     expected = f"catalog table: expected its 1 models, as 't', in {source}, which lists 2 others, as 'u'"
-    assert str(caught.value) == expected and not catalog.CATALOG.exists()
+    assert str(caught.value) == expected and not catalogue.CATALOG.exists()
     (root / "all.csv").write_text("synsetId,modelId,split\nchair,m0,train\ntable,t,test\n")
     catalog.catalog(Dataset(str(root), "auto", (CHAIR, "table"), 0))
     told = capfd.readouterr().out
@@ -270,7 +270,7 @@ def test_axes_may_be_given_where_the_data_set_does_not_know_them(tmp_path: Path)
     keys = set()
     for up, front, axes in (("", "", ""), ("z", "", "z -y"), ("", "x", "y x"), ("-x", "y", "-x y")):
         catalog.catalog(replace(own, up=up, front=front))
-        (entry,) = catalog.read_table(catalog.CATALOG / "post.csv")
+        (entry,) = catalogue.read_table(catalogue.CATALOG / "post.csv")
         assert entry.ref.axes == axes
         keys.add(records.Job("test", lambda *_: {}, None).key(entry))
     assert len(keys) == 4
@@ -289,7 +289,7 @@ def test_models_that_are_there_twice_cost_nothing(tmp_path: Path, capfd: pytest.
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(trimesh.creation.box((1, 2, 3)).export(file_type="glb") if end == "glb" else box(1, 2, 3))
     catalog.catalog(Dataset(str(tmp_path / "raw"), "auto", ("chair",), 0))
-    assert [(row["model_id"], row["status"]) for row in rows(catalog.CATALOG, "chair")] == [
+    assert [(row["model_id"], row["status"]) for row in rows(catalogue.CATALOG, "chair")] == [
         (f"{model}.model", status) for model in "ab" for status in ("ok", "duplicate")
     ]
     assert "2 models are there twice, of which the first is taken" in capfd.readouterr().out
@@ -301,7 +301,7 @@ def test_a_category_is_called_as_params_call_it(tmp_path: Path, capfd: pytest.Ca
     assert sorted(os.listdir(tmp_path / "catalog")) == [f"{TABLE}.csv", "chair.csv"]
     assert [row["synset"] for row in rows(tmp_path / "catalog", "chair")] == 4 * [CHAIR]
     assert "1 models of 1 categories not in dataset.categories: airplane\n" in capfd.readouterr().out
-    with pytest.raises(ValueError, match="expected every category once, got 'chair' by two names"):
+    with pytest.raises(ValueError, match="expected every category once, got '03001627' by two names"):
         catalog.catalog(Dataset(str(root), "auto", ("chair", CHAIR), 0))
     with pytest.raises(ValueError, match=f"'sofa' in .* found only 02691156 .airplane., {CHAIR} .chair., {TABLE}"):
         catalog.catalog(Dataset(str(root), "auto", ("sofa",), 0))
@@ -331,7 +331,7 @@ def test_refusals_leave_the_old_tables(tmp_path: Path) -> None:
 
 def test_table_of_a_category_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1.csv: expected the catalogue of this category"):
-        catalog.read_table(tmp_path / "1.csv")
+        catalogue.read_table(tmp_path / "1.csv")
 
 
 def test_training_models_have_variants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,7 +355,7 @@ def test_training_models_have_variants(tmp_path: Path, capsys: pytest.CaptureFix
         own = training[row["model_id"].split("~")[0]]
         assert row["split"] == "variants" and row["status"] == "ok"
         assert all(row[name] == own[name] for name in ("mesh", "sha256", "split_source", "layout"))
-    entries = catalog.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
+    entries = catalogue.read_table(tmp_path / "catalog" / f"{CHAIR}.csv")
     assert entries[-1].stretch == tuple(drawn[-1]) and entries[0].stretch == ()
     catalog.catalog(dataset, tmp_path / "again")
     assert rows(tmp_path / "again", CHAIR) == after
@@ -367,7 +367,7 @@ def test_training_models_have_variants(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_what_can_not_be_varied_is_left_and_what_would_be_taken_for_a_variant_refused() -> None:
-    own = dict.fromkeys(catalog.COLUMNS, "") | {"synset": CHAIR, "model_id": "m", "status": "ok", "split": "train"}
+    own = dict.fromkeys(catalogue.COLUMNS, "") | {"synset": CHAIR, "model_id": "m", "status": "ok", "split": "train"}
     has = own | {"mesh": "m.obj", "grid": "m.binvox", "parts_sha256": "aa"}
     (made,) = catalog.variants([has], Variants(1))
     assert made["grid"] == made["parts_sha256"] == ""

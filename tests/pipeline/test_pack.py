@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import catalog, pack, render, voxelize
 from pipeline.geometry.meshes import MeshError
-from pipeline.records import records
+from pipeline.records import catalogue, records
 from pipeline.records.quality import Quality
 from pipeline.runtime.params import Dataset, Variants
 from pipeline.shards import layout
@@ -33,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         root = write_v2(folder / "raw", MODELS)
         catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5))
-        entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+        entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
         for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(VOXELIZE), records.VOXELS)):
             records.make(job, root, entries, out / f"{CHAIR}.zip", 0)
     finally:
@@ -100,7 +100,7 @@ def test_maps_are_packed_where_rendered(project: Path, tmp_path: Path, monkeypat
     with layout.open_shard(next((tmp_path / "plain" / CHAIR).glob("train-*"))) as file:
         assert not {"depth", "normals", "color"} & set(file)
     monkeypatch.setattr(records, "RENDERS", tmp_path / "renders")
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     job = render.job(dataclasses.replace(RENDER, depth=True, normals=True, color=True))
     records.make(job, project / "raw", entries, records.RENDERS / f"{CHAIR}.zip", 0)
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "maps")
@@ -167,7 +167,7 @@ def test_models_with_other_views_than_most_are_rejected(
 
 
 def test_a_category_by_its_name_has_the_same_shards(project: Path) -> None:
-    for folder, suffix in ((catalog.CATALOG, "csv"), (records.RENDERS, "zip"), (records.VOXELS, "zip")):
+    for folder, suffix in ((catalogue.CATALOG, "csv"), (records.RENDERS, "zip"), (records.VOXELS, "zip")):
         shutil.copy(folder / f"{CHAIR}.{suffix}", folder / f"chair.{suffix}")
     for name in (CHAIR, "chair"):
         pack.pack(name, pack.Params(1000), project / "named")
@@ -188,7 +188,7 @@ def test_a_variant_of_a_model_that_is_not_packed_is_rejected(project: Path, tmp_
 
 def test_variants_have_computed_grids_where_models_bring_some(project: Path, tmp_path: Path) -> None:
     ref = ModelRef(CHAIR, "m1~1", "shapenet-v2", f"{CHAIR}.zip/{CHAIR}/m1/models/model_normalized.obj")
-    own = next(e for e in catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv") if e.ref.model_id == "m1")
+    own = next(e for e in catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv") if e.ref.model_id == "m1")
     variant = dataclasses.replace(own, ref=dataclasses.replace(own.ref, model_id=ref.model_id), stretch=(1.0, 1.0, 2.0))
     job = voxelize.job(dataclasses.replace(VOXELIZE, grids="ready"))
     grid = np.unpackbits(records.record_of(job, project / "raw", variant)["occupancy"]).reshape(16, 16, 16)
@@ -205,8 +205,8 @@ def test_variants_are_shards_of_their_own(project: Path, tmp_path: Path, monkeyp
     for module, name in ((catalog, "CATALOG"), (records, "RENDERS"), (records, "VOXELS")):
         monkeypatch.setattr(module, name, tmp_path / name)
     root = project / "raw"
-    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5, Variants(2)), catalog.CATALOG)
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 0.5, Variants(2)), catalogue.CATALOG)
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(VOXELIZE), records.VOXELS)):
         records.make(job, root, entries, out / f"{CHAIR}.zip", 0)
     pack.pack(CHAIR, pack.Params(1000), tmp_path / "varied")

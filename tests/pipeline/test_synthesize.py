@@ -17,6 +17,7 @@ import trimesh
 
 from pipeline import catalog
 from pipeline.families.registry import FAMILIES
+from pipeline.records import catalogue
 from pipeline.runtime.params import Dataset
 from pipeline.synthesize import ROOT, SPLITS, Model, Params, build, model_id, synthesize
 
@@ -181,7 +182,7 @@ def test_what_dvc_makes_of_the_folder_is_read_and_written(
         repo.add([str(ROOT)])
     assert (ROOT / f"{CHAIR}.zip").is_symlink() == (kind == "symlink")
     catalog.catalog(Dataset(str(ROOT), "auto", ("chair",), 0))
-    assert [entry.status for entry in catalog.read_table(catalog.CATALOG / "chair.csv")] == ["ok"]
+    assert [entry.status for entry in catalogue.read_table(catalogue.CATALOG / "chair.csv")] == ["ok"]
     synthesize(ROOT, few)
     assert digests(ROOT) == before and not (ROOT / f"{CHAIR}.zip").is_symlink()
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import catalog, pack, render
 from pipeline.geometry.meshes import MeshError
-from pipeline.records import records
+from pipeline.records import catalogue, records
 from pipeline.records.looks import Beside
 from pipeline.runtime.params import Dataset
 from pipeline.sources.layout import ModelRef
@@ -50,7 +50,7 @@ def make(root: Path, params: render.Params = PARAMS) -> tuple[dict[str, np.ndarr
     """Mean colours of the objects in the pictures, by model, and the models whose records are new."""
     cached = set(Path("data/cache/render").rglob("*.npz"))
     catalog.catalog(Dataset(str(root), "hash", (CHAIR,), 0.0), color=params.color)
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     job = render.job(params)
     records.make(job, root, entries, records.RENDERS / f"{CHAIR}.zip", 0.0)
     colours = {}
@@ -115,7 +115,7 @@ def test_without_colours_nobody_looks_at_textures(tmp_path: Path) -> None:
     write_model(root, "a", RED)
     after, made = make(root, plain)
     assert made == set() and before == after
-    with (catalog.CATALOG / f"{CHAIR}.csv").open() as file:
+    with (catalogue.CATALOG / f"{CHAIR}.csv").open() as file:
         assert [row["looks_sha256"] for row in csv.DictReader(file)] == [""]
 
 
@@ -123,7 +123,7 @@ def test_what_is_not_as_catalogued_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "raw"
     write_model(root, "a")
     make(root)
-    (entry,) = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    (entry,) = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     put(root, "a", "images/t.png", png(RED))
     for changed in (entry, replace(entry, looks_sha256="")):
         with pytest.raises(MeshError, match="expected the catalogued materials and textures") as caught:
@@ -147,7 +147,7 @@ def test_a_model_with_damaged_coordinates_is_drawn_and_named(
         assert f"render {CHAIR}: 1 models drawn without what is damaged, as a: {why}\n" in capsys.readouterr().out
     with records.Archive(records.RENDERS / f"{CHAIR}.zip") as archive:
         assert [archive.remark(name) for name in archive.model_ids] == [why, ""]
-        entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+        entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
         found = [pack.status(entry, archive, archive) for entry in entries]
     assert found == [("packed", "damaged_looks", why), ("packed", "", "")]
 
@@ -175,7 +175,7 @@ def test_a_mirrored_variant_is_mirrored_in_its_colours(mirrored: bool, tmp_path:
     put(root, "a", "models/m.mtl", b"newmtl m\nmap_Kd t.png\n")
     put(root, "a", "models/t.png", png(halves))
     catalog.catalog(Dataset(str(root), "hash", (CHAIR,), 0.0), color=True)
-    (entry,) = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    (entry,) = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     job = render.job(replace(PARAMS, views=8))
     record = records.record_of(job, root, replace(entry, stretch=(-1.2 if mirrored else 1.2, 1.0, 1.0)))
     seen = 0

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import catalog
 from pipeline.geometry.meshes import Mesh, MeshError
-from pipeline.records import records
+from pipeline.records import catalogue, records
 from pipeline.runtime.files import sha256
 from pipeline.runtime.params import Dataset
 from pipeline.sources.layout import ModelRef
@@ -44,7 +44,7 @@ def exhaust(model: str, mesh: Mesh, affine: np.ndarray, params: None) -> records
 def test_a_full_disk_rejects_no_model(project: Path) -> None:
     root = write_v2(project / "raw", MODELS)
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     with pytest.raises(OSError, match="No space left"):
         records.make(records.Job("exhaust", exhaust, None), root, entries, project / "out.zip", 1)
     assert not (project / "out.zip").exists()
@@ -67,7 +67,7 @@ def make(
         mark.unlink()
     params = {"marks": str(marks), "fails": fails, "breaks": breaks}
     job = records.Job("measure", measure, params)
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     records.make(job, root, entries, project / out, max_rejected)
     with records.Archive(project / out) as archive:
         depths = {name: float(archive[name]["depth"]) for name in archive.model_ids}
@@ -85,7 +85,7 @@ def test_a_changed_mesh_costs_one_mesh(project: Path) -> None:
 def test_parameters_code_and_bytes_are_in_the_key() -> None:
     def key(digest: str = "aa", parts: str = "", layout: str = "shapenet-v2", where: str = "p", **changes: Any) -> str:
         job = records.Job("measure", measure, {"x": 1})
-        ref = catalog.ModelRef(CHAIR, "m", layout, where)
+        ref = ModelRef(CHAIR, "m", layout, where)
         stretch = changes.pop("stretch", ())
         entry = records.Entry(ref, changes.pop("split", "train"), "hash", digest, parts, "ok", "", stretch)
         return replace(job, **changes).key(entry)
@@ -145,7 +145,7 @@ def test_too_many_rejects_stop_the_stage_and_leave_no_archive(project: Path) -> 
 
 def test_a_mesh_that_changed_behind_the_catalogue_is_told(project: Path) -> None:
     make(project, MODELS)
-    entry = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")[0]
+    entry = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")[0]
     job = records.Job("measure", measure, {"marks": str(project), "fails": "-", "breaks": "-"})
     assert records.record_of(job, project / "raw", entry)["depth"] == pytest.approx(1)
     write_v2(project / "raw", MODELS | {(CHAIR, "m0"): box(7, 7, 7)})
@@ -182,7 +182,7 @@ def test_models_made_together_are_as_made_one_by_one(
     for mark in marks.iterdir():
         mark.unlink()
     job = records.Job("measure", measure, {"marks": str(marks), "fails": fails, "breaks": "-"}, together=measure_all)
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     records.make(job, project / "raw", entries, project / "together.zip", 1, gpu=True)
     assert (project / "together.zip").read_bytes() == (project / "out.zip").read_bytes()
     assert (marks / "together 2").exists()
@@ -203,7 +203,7 @@ def test_a_crash_among_models_made_together_costs_none_that_is_sound(
     (project / "data" / "cache").rename(project / "gone")
     params = {"marks": str(project / "marks"), "fails": "-", "breaks": "-"}
     job = records.Job("measure", measure, params, together=crash_all)
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     records.make(job, project / "raw", entries, project / "together.zip", 1, gpu=True)
     assert (project / "together.zip").read_bytes() == (project / "out.zip").read_bytes()
 
@@ -213,7 +213,7 @@ def test_jobs_share_the_models_and_a_run_takes_what_they_made(
 ) -> None:
     root = write_v2(project / "raw", MODELS)
     catalog.catalog(Dataset(str(root), "auto", (CHAIR,), 1))
-    entries = catalog.read_table(catalog.CATALOG / f"{CHAIR}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{CHAIR}.csv")
     marks = project / "marks"
     marks.mkdir()
     job = records.Job("measure", measure, {"marks": str(marks), "fails": "m3", "breaks": "-"})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import catalog
+from pipeline.records import catalogue
 from pipeline.runtime.params import Dataset
 from pipeline.sources.registry import find
 from tests.pipeline.sources import trees
@@ -104,6 +105,6 @@ def test_the_doubtful_are_counted_and_left_out(
     catalog.catalog(Dataset(str(tmp_path / "raw"), "auto", ("desk",), 0.5))
     told = "train_val_test_split/Desk.test.json: expected a list of anno_id, got Expecting value: line 1 column 14"
     assert f"catalog: 1 models in doubt and left out, as desk/b: {told}" in capsys.readouterr().out
-    with (catalog.CATALOG / "desk.csv").open() as file:
+    with (catalogue.CATALOG / "desk.csv").open() as file:
         rows = {row["model_id"]: row for row in csv.DictReader(file)}
     assert rows["a"]["status"] == "ok" and rows["b"]["status"] == "doubtful" and told in rows["b"]["detail"]

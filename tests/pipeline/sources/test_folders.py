@@ -13,6 +13,7 @@ import trimesh
 
 from pipeline import catalog
 from pipeline.geometry import meshes
+from pipeline.records import catalogue
 from pipeline.runtime.params import Dataset
 from pipeline.sources import folders
 from pipeline.sources.layout import ModelRef, slug
@@ -106,7 +107,7 @@ def test_a_catalogue_of_names_that_are_no_utf_8(tmp_path: Path, monkeypatch: pyt
     synsets = sorted({model.ref.synset for model in find(root)[0]})
     assert synsets == ["raw", "sch-n-und-gut", "schön-und-gut"]
     catalog.catalog(Dataset(str(root), "auto", tuple(synsets), 0))
-    entries = catalog.read_table(catalog.CATALOG / "sch-n-und-gut.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / "sch-n-und-gut.csv")
     assert [(e.ref.model_id, e.status) for e in entries] == [("%ff 1", "ok")]
     assert entries[0].ref.read(root) == trees.box_mesh()
 

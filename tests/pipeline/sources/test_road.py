@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import catalog, pack, render, voxelize
-from pipeline.records import records
+from pipeline.records import catalogue, checks, records
 from pipeline.runtime.params import Dataset
 from pipeline.shards import layout
 from pipeline.shards.batches import make_batch
@@ -24,7 +24,7 @@ NAMES = ["m0001", "m0022", "other-0003"]
 def travel(root: Path, synset: str, grids: str, max_rejected: float = 0) -> dict[str, dict[str, str]]:
     """All stages from the catalogue to the shards, in this process; rows of status.csv by model."""
     catalog.catalog(Dataset(str(root), "auto", (synset,), 0.5))
-    entries = catalog.read_table(catalog.CATALOG / f"{synset}.csv")
+    entries = catalogue.read_table(catalogue.CATALOG / f"{synset}.csv")
     solids = voxelize.Params(seed=0, resolution=16, points=200, grids=grids)
     for job, out in ((render.job(RENDER), records.RENDERS), (voxelize.job(solids), records.VOXELS)):
         records.make(job, root, entries, out / f"{synset}.zip", max_rejected)
@@ -49,7 +49,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEVIEW_DEVICE", "cpu")
     monkeypatch.setattr(records, "parallel", in_turn)
-    monkeypatch.setattr(catalog, "parallel", in_turn)
+    monkeypatch.setattr(checks, "parallel", in_turn)
 
 
 def in_turn(function: Callable, arguments: list[tuple], *_: object) -> list[tuple]:

@@ -15,6 +15,7 @@ from pipeline import catalog
 from pipeline.geometry import meshes
 from pipeline.geometry.meshes import Mesh, MeshError
 from pipeline.geometry.readers import gltf
+from pipeline.records import catalogue
 from pipeline.runtime.params import Dataset
 from pipeline.sources import tree
 from pipeline.sources.layout import ModelRef
@@ -467,6 +468,6 @@ def test_a_changed_buffer_is_another_mesh(tmp_path: Path, monkeypatch: pytest.Mo
     for content in (buffer.read_bytes(), buffer.read_bytes().replace(b"\0\0\x80\x3f", b"\0\0\0\x40")):
         buffer.write_bytes(content)
         catalog.catalog(Dataset(str(tmp_path / "raw"), "auto", ("chairs",), 0))
-        (entry,) = catalog.read_table(catalog.CATALOG / "chairs.csv")
+        (entry,) = catalogue.read_table(catalogue.CATALOG / "chairs.csv")
         found.append((entry.status, entry.sha256))
     assert found[0][0] == found[1][0] == "ok" and found[0][1] != found[1][1]
