@@ -37,6 +37,7 @@ UNCOVERED = (
 )
 MODULES = (
     "pipeline.geometry.solid",
+    "pipeline.geometry.cut",
     "pipeline.geometry.patches",
     "pipeline.geometry.mouths",
     *ready.MODULES,

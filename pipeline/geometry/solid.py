@@ -3,7 +3,7 @@
     cells that a triangle touches, exactly                           surface
     weld, sew, split into patches, lid their rims                    patches.py
     parity along lines in nine directions                            _vote
-    majority of directions, region by region                         _held
+    majority of directions, with the least border through air        cut.py
     and whatever air from outside, through cracks no more, misses    _fill
 
 Parity knows no winding, and each closed patch is counted for itself, so overlap and nesting do no harm.
@@ -18,13 +18,12 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from pipeline.geometry import patches
+from pipeline.geometry import cut, patches
 from pipeline.geometry.open3d import o3d
 from pipeline.geometry.points import INWARD, in_cells
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
-LEAST = 2  # directions that have to hold a region for inside, on average
 CRACK = 1 / 64  # so wide a cell is in which air moves, or wider: gaps around doors and drawers are shut at any R
 JITTER = (0.0137, -0.0091)  # in cells: keeps lines off the edges and faces that lie on cell centres
 
@@ -71,7 +70,7 @@ def solid(vertices: np.ndarray, faces: np.ndarray, resolution: int) -> tuple[np.
     triangles, group, lids = patches.close(*patches.sew(*patches.weld(vertices, faces)))
     yes, no = _vote(triangles * INWARD, group, resolution)
     lid = _touched(lids, resolution)
-    body = shell | _held(yes, no, shell, lid)
+    body = shell | cut.inside(yes, no, shell, lid)
     # The fan over a rim that is not star-shaped covers air too: only its cells beside something else count.
     lid &= ndimage.binary_dilation(body)
     grid, split = _fill(body | lid), ((yes > 0) & (no > 0))[~shell]
@@ -183,30 +182,6 @@ def _crossings(
     odd = first[size % 2 == 1]
     doubts[layer[odd] if down else 0, line[odd]] = True
     return steps.reshape(-1, *lines), doubts.reshape(-1, *lines)
-
-
-def _held(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) -> np.ndarray:
-    """Cells (R, R, R) bool that the directions hold for inside.
-
-    A connected region that more of them hold for inside than for outside is so if they are LEAST, on average, and most
-    of its border is surface or lid: lines through holes make specks that hang in the air.
-    """
-    lean = np.where(shell, 0, yes - no)
-    if not (((yes > 0) & (no > 0) | (yes > 0) & (yes < LEAST)) & ~shell).any():
-        return lean > 0
-    region, count = ndimage.label(lean > 0)
-    wall, borders = shell | lid, np.zeros((2, count + 1))
-    for axis in range(3):
-        for side, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
-            at, beside = ([slice(None)] * axis + [part] for part in (side, other))
-            edge = (region[tuple(at)] > 0) & (region[tuple(beside)] == 0)
-            into = wall[tuple(beside)][edge]
-            found = region[tuple(at)][edge]
-            borders += [np.bincount(found[into == sort], minlength=count + 1) for sort in (False, True)]
-    voters = np.bincount(region.ravel(), yes.ravel()) / np.maximum(np.bincount(region.ravel()), 1)
-    inside = (voters >= LEAST) & (borders[0] <= borders[1])
-    inside[0] = False
-    return np.asarray(inside[region])
 
 
 def _fill(body: np.ndarray) -> np.ndarray:

@@ -210,6 +210,21 @@ def test_cracks_let_no_air_in_at_any_resolution() -> None:
     assert not ajar[64, 64, 64]
 
 
+def test_a_blanket_over_a_bed_is_filled_at_any_resolution() -> None:
+    """Level on top; four sides hang down to a wavy edge, which is no hole to close."""
+    count = 96
+    angle, here = 2 * np.pi * np.arange(count) / count, np.arange(count)
+    x, z = np.clip(np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)]), -1, 1) * [[0.46], [0.34]]
+    edge = np.stack([x, -0.075 + 0.08 * np.cos(5 * angle), z], axis=1)
+    corners = np.concatenate([edge * [1, 0, 1] + [0, 0.075, 0], edge, [[0, 0.075, 0]]])
+    after = np.roll(here, -1)
+    sides = [(here, after, after + count), (here, after + count, here + count), (here, after, 0 * here + 2 * count)]
+    blanket = trimesh.Trimesh(corners, np.concatenate([np.stack(side, axis=1) for side in sides]), process=False)
+    coarse, fine = grid_of(blanket, 32), grid_of(blanket, 64)
+    assert coarse.sum() > 2 * surface(blanket.vertices, blanket.faces, 32).sum()
+    assert iou(coarse, pooled(fine, 32)) > 0.95
+
+
 def half_ball(direction: tuple[float, float, float]) -> trimesh.Trimesh:
     whole = trimesh.creation.icosphere(4, 0.45)
     return trimesh.Trimesh(whole.vertices, whole.faces[whole.triangles_center @ direction > 0], process=False)
