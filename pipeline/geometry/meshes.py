@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.geometry import bundles
 from pipeline.geometry.errors import MeshError as MeshError
-from pipeline.geometry.readers import accessors, collada, gltf, obj, off, ply, stl, threemf
+from pipeline.geometry.readers import accessors, collada, gltf, obj, off, ply, stl, threemf, xaml
 from pipeline.geometry.readers import points as text_points
 from pipeline.geometry.zips import proved
 
@@ -37,12 +37,12 @@ class Mesh:
     faces: np.ndarray
 
 
-def _by_trimesh(extension: str) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
+def _by_trimesh(extension: str, check: Callable[[bytes], object]) -> Callable[[bytes], tuple[np.ndarray, np.ndarray]]:
     def read(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         import trimesh
 
-        whole = proved(data) if extension == "3dxml" else data
-        mesh = trimesh.load_mesh(io.BytesIO(whole), file_type=extension, process=False)
+        check(data)
+        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=extension, process=False)
         return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
 
     return read
@@ -50,7 +50,7 @@ def _by_trimesh(extension: str) -> Callable[[bytes], tuple[np.ndarray, np.ndarra
 
 # By the names' ends: bytes -> positions (N, 3) and triangles (M, 3), not checked.
 FORMATS: dict[str, Callable[[bytes], tuple[np.ndarray, np.ndarray]]] = {
-    "3dxml": _by_trimesh("3dxml"),
+    "3dxml": _by_trimesh("3dxml", proved),
     "3mf": threemf.read,
     "dae": collada.read,
     "glb": gltf.read,
@@ -60,7 +60,7 @@ FORMATS: dict[str, Callable[[bytes], tuple[np.ndarray, np.ndarray]]] = {
     "ply": ply.read,
     "stl": stl.read,
     "stl_ascii": stl.read,
-    "xaml": _by_trimesh("xaml"),
+    "xaml": _by_trimesh("xaml", xaml.refuse_moves),
     "zae": collada.read_zipped,
 }
 

@@ -41,6 +41,8 @@ class Document:
             where = sparse["indices"]
             values = values.copy()
             chosen = self._items(where, np.dtype(_COMPONENTS[where["componentType"]]), 1, sparse["count"])[:, 0]
+            if chosen.min(initial=0) < 0:
+                raise MeshError("unreadable", f"expected places of a sparse accessor from 0, got {chosen.min()}")
             values[chosen] = self._items(sparse["values"], kind, width, sparse["count"])
         if accessor.get("normalized") and kind.kind != "f":
             return np.maximum(values / np.iinfo(kind).max, -1)
@@ -65,6 +67,8 @@ class Document:
         content = self.view(source["bufferView"])
         size = kind.itemsize * width
         stride = self.told["bufferViews"][source["bufferView"]].get("byteStride", size)
+        if stride < size:
+            raise MeshError("unreadable", f"expected a byteStride of {size} or more, got {stride}")
         start = source.get("byteOffset", 0)
         if start < 0 or count < 0 or (count and start + stride * (count - 1) + size > len(content)):
             raise MeshError(
@@ -107,7 +111,16 @@ def opened(data: bytes) -> tuple[dict[str, Any], bytes]:
     version = told.get("asset", {}).get("version", "") if isinstance(told, dict) else ""
     if not str(version).startswith("2."):
         raise MeshError("unsupported", f"expected glTF 2.0, got version '{version}'")
-    return told, binary
+    return {name: Listed(part) if isinstance(part, list) else part for name, part in told.items()}, binary
+
+
+class Listed(list[Any]):
+    """What glTF refers to by number, of which there are none below 0."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int) and place < 0:
+            raise IndexError(f"list index {place}")
+        return super().__getitem__(place)
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:

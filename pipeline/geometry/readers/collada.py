@@ -137,7 +137,7 @@ class Document:
     def _morphed(self, morph: Element, found: list[pieces.Piece]) -> list[pieces.Piece]:
         inputs = {each.get("semantic"): self._target(each, "source") for each in morph.findall("{*}targets/{*}input")}
         targets = _text(_array(inputs["MORPH_TARGET"])).split()
-        weights = np.array(_text(_array(inputs["MORPH_WEIGHT"])).split(), np.float64)
+        weights = _numbers(inputs["MORPH_WEIGHT"])
         relative = morph.get("method") == "RELATIVE"
         others = [self._geometry(self._by_id[name]) for name in targets]
         changed = []
@@ -150,7 +150,7 @@ class Document:
     def _skinned(self, skin: Element, link: Element, vertices: np.ndarray, worlds: dict[int, np.ndarray]) -> np.ndarray:
         inputs = {each.get("semantic"): self._target(each, "source") for each in skin.findall("{*}joints/{*}input")}
         names = _text(_array(inputs["JOINT"])).split()
-        inverse = np.array(_text(_array(inputs["INV_BIND_MATRIX"])).split(), np.float64).reshape(-1, 4, 4)
+        inverse = _numbers(inputs["INV_BIND_MATRIX"]).reshape(-1, 4, 4)
         roots = [self._by_id[(each.text or "").strip().lstrip("#")] for each in link.findall("{*}skeleton")]
         bones = [node for root in roots or [self.root] for node in root.iter() if _is(node, "node")]
         bones += [node for node in self.root.iter() if _is(node, "node")]
@@ -161,7 +161,7 @@ class Document:
         if told is None:
             raise MeshError("unreadable", "expected weights of a skin, got none")
         offsets = {each.get("semantic"): int(each.get("offset", 0)) for each in told.findall("{*}input")}
-        shares = np.array(_text(_array(self._target(_input(told, "WEIGHT"), "source"))).split(), np.float64)
+        shares = _numbers(self._target(_input(told, "WEIGHT"), "source"))
         counts = np.array(_text(told.find("{*}vcount")).split(), np.int64)
         pairs = np.array(_text(told.find("{*}v")).split(), np.int64).reshape(-1, max(offsets.values()) + 1)
         matrices = np.concatenate([matrices, np.eye(4)[None]])  # joint -1: the shape as it is bound
@@ -190,7 +190,7 @@ class Document:
         link = _input(self._target(_input(primitive, "VERTEX"), "source", mesh), "POSITION")
         source = self._target(link, "source", mesh)
         accessor = source.find("{*}technique_common/{*}accessor")
-        numbers = np.array(_text(_array(source)).split(), np.float64)
+        numbers = _numbers(source)
         if accessor is None:
             return numbers.reshape(-1, 3)
         count, stride = int(accessor.attrib["count"]), int(accessor.get("stride", 1))
@@ -212,6 +212,7 @@ class Document:
         return self._by_id[name[1:]]
 
 
+_SHOWN = ("instance_geometry", "instance_controller", "instance_node")
 _PRIMITIVES = ("triangles", "polylist", "polygons", "tristrips", "trifans")
 
 
@@ -262,21 +263,23 @@ def _local(node: Element) -> np.ndarray:
         if kind == "matrix":
             step = _matrix(each.text)
         elif kind == "translate":
-            step[:3, 3] = np.array(_text(each).split(), np.float64)
+            step[:3, 3] = np.array(_text(each).split(), np.float64).reshape(3, 1)[:, 0]
         elif kind == "scale":
-            step[:3, :3] = np.diag(np.array(_text(each).split(), np.float64))
+            step[:3, :3] = np.diag(np.array(_text(each).split(), np.float64).reshape(3, 1)[:, 0])
         elif kind == "rotate":
             *axis, angle = np.array(_text(each).split(), np.float64)
             length = np.linalg.norm(axis) or 1.0
             step[:3, :3] = Rotation.from_rotvec(np.radians(angle) * np.array(axis) / length).as_matrix()
-        elif kind in ("skew", "lookat") and node.find("{*}instance_geometry") is not None:
+        elif kind in ("skew", "lookat") and any(_is(below, shown) for below in node.iter() for shown in _SHOWN):
             raise MeshError("unsupported", f"expected nodes that are moved, turned and scaled, got '{kind}'")
         matrix = matrix @ step
     return matrix
 
 
 def _matrix(text: str | None) -> np.ndarray:
-    return np.eye(4) if text is None else np.array(text.split(), np.float64).reshape(4, 4)
+    matrix = np.eye(4) if text is None else np.array(text.split(), np.float64).reshape(4, 4)
+    pieces.refuse_projection(matrix)
+    return matrix
 
 
 def _input(element: Element, semantic: str) -> Element:
@@ -288,6 +291,16 @@ def _input(element: Element, semantic: str) -> Element:
 
 def _array(source: Element) -> Element:
     return next(each for each in source if each.tag.endswith("_array"))
+
+
+def _numbers(source: Element) -> np.ndarray:
+    """Of a source, as many as it announces."""
+    found = np.array(_text(_array(source)).split(), np.float64)
+    announced = int(_array(source).get("count", len(found)))
+    if len(found) != announced:
+        reason = "truncated" if len(found) < announced else "bad_count"
+        raise MeshError(reason, f"expected {announced} numbers in a source as announced, found {len(found)}")
+    return found
 
 
 def _text(element: Element | None) -> str:

@@ -84,9 +84,14 @@ def _placed(nodes: list[dict[str, Any]], roots: list[int]) -> Iterator[tuple[int
 
 def _local(node: dict[str, Any]) -> np.ndarray:
     if "matrix" in node:
-        return np.reshape(np.array(node["matrix"], np.float64), (4, 4)).T
+        matrix = np.reshape(np.array(node["matrix"], np.float64), (4, 4)).T
+        pieces.refuse_projection(matrix)
+        return matrix
     turn = np.array([node.get("rotation", [0, 0, 0, 1])], np.float64)
-    return _affines([node.get("translation", [0, 0, 0])], turn, [node.get("scale", [1, 1, 1])])[0]
+    move, scale = (
+        np.reshape(node.get(name, [usual] * 3), (1, 3)) for name, usual in (("translation", 0), ("scale", 1))
+    )
+    return _affines(move, turn, scale)[0]
 
 
 def _affines(translations: Any, rotations: np.ndarray, scales: Any) -> np.ndarray:
@@ -130,7 +135,10 @@ def _mesh(
             node.get("weights", mesh.get("weights", [])), primitive.get("targets", []), strict=False
         ):
             if weight and "POSITION" in target:
-                vertices = vertices + weight * document.array(target["POSITION"])
+                moves = document.array(target["POSITION"])
+                if moves.shape != vertices.shape:
+                    raise MeshError("unreadable", f"expected {len(vertices)} moves of a morph, got {len(moves)}")
+                vertices = vertices + weight * moves
         if "skin" in node and places is not None:
             vertices = _skinned(document, document.told["skins"][node["skin"]], attributes, vertices, places)
         found.append(((vertices, _triangles(mode, indices.astype(np.int64))), primitive))
@@ -189,6 +197,8 @@ def _skinned(
         raise MeshError("unreadable", f"expected {' and '.join(lost)} of a mesh with a skin, found none")
     joints = np.concatenate([attributes[f"JOINTS_{n}"] for n in sets], axis=1)
     weights = np.concatenate([attributes[f"WEIGHTS_{n}"] for n in sets], axis=1)
+    if joints.min(initial=0) < 0:
+        raise MeshError("unreadable", f"expected joints from 0, got {joints.min()}")
     return pieces.skinned(vertices, worlds, joints, weights)
 
 

@@ -24,7 +24,7 @@ CONTINUED = re.compile(rb"\\[ \t]*\n")
 BLANKS = (b"\t", b"\v", b"\f")  # besides spaces
 _INDENT = re.compile(rb"^ +", re.M)
 _ATTRIBUTES = re.compile(rb"/[^\s]*")  # texture and normal indices of a face's corner
-_FOREIGN = {b"surf", b"bzp", b"bsp", b"cdp", b"call"}
+_FOREIGN = {b"surf", b"bzp", b"bsp", b"cdp", b"call", b"V", b"F"}
 _NUMBERS = b"0123456789+-."
 _WHOLE = {b"v": 3, b"f": 3, b"vt": 1, b"vn": 3}  # numbers that a statement has at least
 
@@ -79,7 +79,7 @@ def _statements(data: bytes) -> bytes:
 
 def _refuse_odd(kinds: list[bytes], lines: list[bytes]) -> None:
     """Tells statements that make or fetch a shape in other ways, and what is no statement at all."""
-    foreign = {word[:2] for word in _FOREIGN}
+    foreign = {word[:2].ljust(2) for word in _FOREIGN}
     if not any(kind[0] in _NUMBERS or kind in foreign for kind in set(kinds) if kind):
         return
     for line in lines:
@@ -124,6 +124,8 @@ def _positions(lines: list[bytes]) -> np.ndarray:
 def _corners(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Vertex indices of all faces, flat, and the number of corners of each face; faces of under three left out."""
     text = b"\n".join(lines)
+    if b" /" in text:
+        raise MeshError("unreadable", "expected corners as '7/2/1', got blanks before a slash")
     if b"/" in text:
         lines = _ATTRIBUTES.sub(b"", text).split(b"\n")
     corners = [line.split() for line in lines]

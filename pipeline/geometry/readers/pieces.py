@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.geometry.errors import MeshError
 
 MOST = 100_000  # pieces of a file; what refers to itself in a roundabout way would have any number
+FLAT = 1e-4  # by which the last row of an affine may be off
 Piece = tuple[np.ndarray, np.ndarray]  # positions (N, 3) float64, triangles (M, 3) int64
 
 
@@ -29,6 +30,12 @@ def joined(pieces: Sequence[Piece]) -> Piece:
 def moved(vertices: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Positions (N, 3) through an affine (4, 4) for column vectors."""
     return vertices @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def refuse_projection(matrix: np.ndarray) -> None:
+    """MeshError where a (4, 4) for column vectors is no affine, but for what rounding leaves."""
+    if not np.abs(matrix[3] - [0, 0, 0, 1]).max() < FLAT:
+        raise MeshError("unreadable", f"expected an affine matrix of a node, got a last row of {matrix[3].tolist()}")
 
 
 def strip(indices: np.ndarray) -> np.ndarray:

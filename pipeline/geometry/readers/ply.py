@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ _TYPES |= {"float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": 
 _TYPES |= {"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8"}
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 CORNERS = ("vertex_indices", "vertex_index")
+FACES = ("face", "tristrips")
 END_OF_STRIP = -1
 
 
@@ -88,6 +90,15 @@ def _elements(lines: list[list[str]], order: str) -> list[Element]:
                 found[-1].properties.append(Property(line[2], kind(line[1])))
     except (KeyError, IndexError, ValueError) as error:
         raise MeshError("unreadable", f"expected elements with properties, got '{' '.join(line)}'") from error
+    for names in ([each.name for each in found], *([p.name for p in each.properties] for each in found)):
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise MeshError(
+                "unreadable", f"expected elements and properties of names of their own, got two '{twice[0]}'"
+            )
+    if odd := [
+        each.name for each in found if each.name not in FACES and {p.name for p in each.properties} & {*CORNERS}
+    ]:
+        raise MeshError("unsupported", f"expected {' or '.join(FACES)}, got corners of '{odd[0]}'")
     return found
 
 

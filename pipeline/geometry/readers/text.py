@@ -19,13 +19,17 @@ def plain(data: bytes) -> bytes:
     r"""ASCII or an extension of it, without byte order marks, lines ending in `\n` alone.
 
     Raises:
-        MeshError: `unreadable`, where UTF-16 or UTF-32 is announced and does not follow.
+        MeshError: `unreadable`, where UTF-16 or UTF-32 is announced and does not follow, or bytes of 0 stand in the
+            text, as of a part that was never written.
     """
     if encoding := _wide(data):
         try:
             data = data.decode(encoding).encode()
         except UnicodeError as error:
             raise MeshError("unreadable", f"expected text in {encoding.upper()}, got {error}") from error
+    data = data.rstrip(b"\0")
+    if b"\0" in data:
+        raise MeshError("unreadable", f"expected text, got a byte of 0 after {data.index(0)} others")
     if codecs.BOM_UTF8 in data:
         data = data.replace(codecs.BOM_UTF8, b"")
     if b"\r" in data:

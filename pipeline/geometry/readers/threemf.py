@@ -69,7 +69,10 @@ class Package:
             root = parsed(content(self._archive, self._names[part]), spaces)
             _refuse_unknown(root, spaces)
             self._models[part] = root
-            self._objects[part] = {each.get("id", ""): each for each in root.findall("{*}resources/{*}object")}
+            things = root.findall("{*}resources/{*}object")
+            self._objects[part] = {each.get("id", ""): each for each in things}
+            if len(self._objects[part]) < len(things):
+                raise MeshError("unreadable", f"expected objects of ids of their own in '{part}', got one twice")
         return self._models[part]
 
     def placed(self, link: Element, part: str, matrix: np.ndarray, depth: int) -> list[pieces.Piece]:
@@ -92,6 +95,11 @@ class Package:
             for piece in self.placed(each, part, matrix, depth + 1)
         ]
         mesh = thing.find("{*}mesh")
+        if (mesh is None and thing.find("{*}components") is None) or thing.find("{*}mesh/{*}beamlattice") is not None:
+            kinds = ", ".join(each.tag.rpartition("}")[2] for each in (thing if mesh is None else mesh))
+            raise MeshError(
+                "unsupported", f"expected a mesh or components in object '{name}', got {kinds or 'nothing'}"
+            )
         if mesh is not None:
             if (part, name) not in self._meshes:
                 self._meshes[part, name] = _mesh(mesh)

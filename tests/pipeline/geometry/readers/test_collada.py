@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from typing import Any
 
@@ -234,6 +235,14 @@ ITSELF = '<library_nodes><node id="n"><instance_node url="#n"/></node></library_
         (WHOLE.replace("</mesh>", "</mess>"), "unreadable", "mismatched"),
         (WHOLE.replace('url="#g"', 'url="other.dae#g"'), "unsupported", "other.dae#g"),
         (WHOLE.replace('url="#g"', 'url="#h"'), "unreadable", "'h'"),
+        (
+            WHOLE.replace("<node>", "<node><skew>45 0 1 0 1 0 0</skew><node>").replace("</node>", "</node></node>"),
+            "unsupported",
+            "skew",
+        ),
+        (WHOLE.replace("<node>", "<node><scale>2</scale>"), "unreadable", "size 1"),
+        (WHOLE.replace("<node>", "<node><matrix>1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 2</matrix>"), "unreadable", "affine"),
+        (re.sub('(<float_array[^>]* count=")', r"\g<1>1", WHOLE), "truncated", "numbers in a source"),
         (WHOLE.replace('triangles count="12"', 'triangles count="13"'), "truncated", "13 triangles"),
         (WHOLE.replace('count="8" stride', 'count="9" stride'), "truncated", "9 positions"),
         (WHOLE.replace("Y_UP", "W_UP"), "unreadable", "W_UP"),

@@ -354,6 +354,19 @@ def skinned(*kept: str) -> bytes:
     return writer.glb()
 
 
+def strided(stride: int) -> bytes:
+    writer, told = simple()
+    writer.add([told])
+    writer.told["bufferViews"][0]["byteStride"] = stride
+    return writer.glb()
+
+
+def morphed(count: int) -> bytes:
+    writer, told = simple()
+    writer.add([told | {"targets": [{"POSITION": writer.accessor(np.ones((count, 3)), "f4")}]}], weights=[1])
+    return writer.glb()
+
+
 WHOLE = changed()
 
 
@@ -377,6 +390,11 @@ WHOLE = changed()
             "tree",
         ),
         (changed(nodes=[{"mesh": 7}]), "unreadable", "IndexError"),
+        (changed(nodes=[{"mesh": -1}]), "unreadable", "index -1"),
+        (changed(nodes=[{"mesh": 0, "scale": [2]}]), "unreadable", "size 1"),
+        (changed(nodes=[{"mesh": 0, "matrix": [*np.eye(4).ravel()[:-1], 2]}]), "unreadable", "affine"),
+        (strided(4), "unreadable", "a byteStride of 12 or more, got 4"),
+        (morphed(1), "unreadable", "4 moves of a morph, got 1"),
         (skinned(), "unreadable", "JOINTS_0 and WEIGHTS_0 of a mesh with a skin"),
         (skinned("JOINTS_0"), "unreadable", "expected WEIGHTS_0"),
         (skinned("WEIGHTS_0"), "unreadable", "expected JOINTS_0"),

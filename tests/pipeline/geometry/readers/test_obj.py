@@ -107,6 +107,9 @@ def test_encodings(encoding: str) -> None:
         (TETRAHEDRON + "surf 0 1 0 1 1 2 3\n", "unsupported", "surf"),
         (TETRAHEDRON + "call other.obj\n", "unsupported", "call"),
         (TETRAHEDRON.replace("v 1 0 0", "v 1,5 0,5 0"), "unreadable", "1,5"),
+        (TETRAHEDRON.replace("f 1 3 2", "f 1 / 4 3 / 4 2 / 4"), "unreadable", "blanks before a slash"),
+        (TETRAHEDRON.replace("f 1 3 2", "F 1 3 2"), "unsupported", "'F 1 3 2'"),
+        (TETRAHEDRON.replace("f 1 3 2", "\0" * 7), "unreadable", "a byte of 0 after"),
     ],
 )
 def test_refused_by_name(text: str, reason: str, named: str) -> None:

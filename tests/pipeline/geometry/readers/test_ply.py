@@ -157,6 +157,9 @@ def test_line_ends_of_a_head_before_bytes_that_look_like_one() -> None:
         (square("ascii").replace(b"4 0 1 2 3", b"4 0 1 2 3.5"), "unreadable", "integer"),
         (square("ascii").replace(b"4 0 1 2 3", b"-4 0 1 2 3"), "unreadable", "-4"),
         (square("ascii").replace(b"element face", b"element range_grid"), "unsupported", "range_grid"),
+        (square("ascii").replace(b"element face", b"element polygon"), "unsupported", "'polygon'"),
+        (square("ascii").replace(b"float z", b"float x"), "unreadable", "two 'x'"),
+        (square("ascii").replace(b"element face", b"element vertex"), "unreadable", "two 'vertex'"),
         (b"not a ply", "unreadable", "PLY"),
     ],
 )

@@ -120,6 +120,7 @@ def one(**more: Any) -> bytes:
 CIRCLE = '<object id="1"><components><component objectid="1"/></components></object>'
 ELSEWHERE = '<object id="1"><components><component objectid="1" p:path="/3D/none.model"/></components></object>'
 WHOLE = model(BODY, '<item objectid="1"/>')
+BOOLEAN = f'{BODY}<object id="2"><booleanshape objectid="1"/></object>'
 SPACES = 'xmlns:b="urn:beams" requiredextensions="p b"'
 
 
@@ -139,6 +140,13 @@ DOUBLING = "".join(TWICE.format(n, n - 1, n - 1) for n in range(1, 41)) + '<obje
         (package({"3D/3dmodel.model": WHOLE.replace('v1="', 'v1="x')}), "unreadable", "ValueError"),
         (package({"3D/3dmodel.model": model(BODY, "")}), "no_faces", "none"),
         (package({}), "missing_file", "3d/3dmodel.model"),
+        (package({"3D/3dmodel.model": model(BODY + BODY, '<item objectid="1"/>')}), "unreadable", "twice"),
+        (package({"3D/3dmodel.model": model(BOOLEAN, '<item objectid="2"/>')}), "unsupported", "booleanshape"),
+        (
+            package({"3D/3dmodel.model": WHOLE.replace("</mesh>", "<beamlattice/></mesh>")}),
+            "unsupported",
+            "beamlattice",
+        ),
         (one()[:-30], "unreadable", "zip"),
         (b"", "unreadable", "zip"),
     ],
