@@ -16,6 +16,7 @@ from pipeline.sources.layout import ModelRef
 
 NAMES = "appearance files gltf levels off palette textures visuals wavefront".split()
 MODULES = (*(f"pipeline.geometry.looks.{name}" for name in NAMES), __name__)  # code that has a say in colours
+GAZEBO = "../materials/textures"
 # Of each file: its name, whether it was read, and of all places where it may lie what tells of a change there.
 Watched = list[tuple[str, bool, list[tuple[str, str]]]]
 
@@ -23,7 +24,8 @@ Watched = list[tuple[str, bool, list[tuple[str, str]]]]
 class Beside:
     """The files beside a model's own, by the names that it has for them; each is read once.
 
-    A name is a path from the model's file, or else, as programs write where the file lay with them, its last part.
+    A name is a path from the model's file, or else, as programs write where the file lay with them, its last part,
+    beside the file or where Gazebo has textures.
     """
 
     def __init__(self, root: Path, ref: ModelRef):
@@ -41,7 +43,9 @@ class Beside:
     def locations(self, name: str) -> list[str]:
         """Where the file may lie."""
         path = name.replace("\\", "/")
-        ways = [posixpath.normpath(posixpath.join(self.folder, way)) for way in (path, posixpath.basename(path))]
+        last = posixpath.basename(path)
+        ways = [posixpath.join(self.folder, way) for way in (path, last, posixpath.join(GAZEBO, last))]
+        ways = [posixpath.normpath(way) for way in ways]
         below = [way for way in dict.fromkeys(ways) if not way.startswith(("../", "/"))]
         return [f"{self.file}!/{way}" if self.inside else way for way in below]
 

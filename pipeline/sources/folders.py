@@ -5,8 +5,8 @@ zip counts as a folder of its name, but one right below the root that has folder
 taken for up, as glTF has it; which way the models face is not known, -Z is as good as any; `dataset.up` and
 `dataset.front` say otherwise.
 
-Folders `train` and `test` side by side (and `val`, or a tenth of the training models by a hash) are the split, be they
-in the folder of each category or above them all.
+Folders `train` and `test` side by side, or `Training` and `Testing` (and `val`, or a tenth of the training models by a
+hash), are the split, be they in the folder of each category or above them all.
 
 Used where no other layout is found in the root.
 """
@@ -23,13 +23,16 @@ from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, slug
 from pipeline.sources.splits import validates
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # folders
+SPLITS = {  # folders, in capitals or not
+    **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"},
+    **{"test": "test", "testing": "test"},
+}
 SOURCE = "folders train and test"
 
 
 def scan(root: Path, locations: Sequence[str]) -> list[Found]:
     meshes = [location for location in locations if PurePosixPath(location).suffix[1:].lower() in FORMATS]
-    meshes = [mesh for mesh in meshes if not _hidden(mesh)]
+    meshes = [mesh for mesh in meshes if not hidden(mesh)]
     parted = _parted(meshes)
     return [_found(root, mesh, parted) for mesh in meshes]
 
@@ -37,26 +40,25 @@ def scan(root: Path, locations: Sequence[str]) -> list[Found]:
 def _found(root: Path, mesh: str, parted: Mapping[tuple[str, ...], set[str]]) -> Found:
     parts = _parts(mesh)
     for n, part in enumerate(parts[:-1]):
-        if parts[:n] in parted and part in SPLITS:
+        if parts[:n] in parted and (split := SPLITS.get(part.lower())):
             above, below = parts[:n], parts[n + 1 :]
             inside = len(parted) == 1 and len(below) > 1  # the categories lie in the folders of the split
             category = below[0] if inside else above[-1] if above else root.resolve().name
             rest = [part, *below[inside:-1], PurePosixPath(below[-1]).stem]
-            split = SPLITS[part]
-            if split == "train" and "val" not in map(SPLITS.get, parted[above]) and validates(mesh):
+            if split == "train" and "val" not in parted[above] and validates(mesh):
                 split = "val"
             return Found(ModelRef(slug(category), ".".join(rest), LAYOUT.name, mesh), "", split, SOURCE)
     return Found(ModelRef(*name(root, mesh), LAYOUT.name, mesh))
 
 
 def _parted(meshes: Sequence[str]) -> dict[tuple[str, ...], set[str]]:
-    """Folders in which `train` and `test` lie side by side, and which of SPLITS do."""
+    """Folders in which `train` and `test` lie side by side, and which splits do."""
     found: dict[tuple[str, ...], set[str]] = {}
     for parts in map(_parts, meshes):
         for n, part in enumerate(parts[:-1]):
-            if part in SPLITS:
-                found.setdefault(parts[:n], set()).add(part)
-    return {folder: names for folder, names in found.items() if names >= {"train", "test"}}
+            if split := SPLITS.get(part.lower()):
+                found.setdefault(parts[:n], set()).add(split)
+    return {folder: splits for folder, splits in found.items() if splits >= {"train", "test"}}
 
 
 def _parts(location: str) -> tuple[str, ...]:
@@ -79,7 +81,8 @@ def name(root: Path, location: str) -> tuple[str, str]:
     return slug(category), model_id if model_id.strip(".") else f"_{model_id}"
 
 
-def _hidden(location: str) -> bool:
+def hidden(location: str) -> bool:
+    """Whether it lies in a zip among what some systems leave there."""
     _, member = tree.split(location)
     return any(part.startswith((".", "__MACOSX")) and part != ".." for part in PurePosixPath(member).parts)
 

@@ -89,7 +89,7 @@ class ModelRef:
     def files(self, root: Path) -> list[str]:
         """Locations of its mesh or of all parts of it; raises as `tree.read`."""
         if self.mesh.endswith("/"):
-            return [part for part in tree.children(root, self.mesh) if part.endswith(".obj")]
+            return [part for part in tree.children(root, self.mesh) if part.lower().endswith(".obj")]
         return [self.mesh] * bool(self.mesh)
 
 

@@ -20,7 +20,7 @@ from pipeline.runtime.files import sha256
 from pipeline.sources import tree
 from pipeline.sources.layout import Found, Layout, ModelRef, doubted, slug, turning
 
-PART = re.compile(r"^(?P<folder>(.*/)?(?P<model_id>[^/]+)/)(?P<parts>(textured_)?objs/)(original|new)-\d+\.obj$")
+PART = re.compile(r"^(?P<folder>(.*/)?(?P<model_id>[^/]+)/)(?P<parts>(textured_)?objs/)(original|new)-\d+\.(?i:obj)$")
 LIST = re.compile(r"/train_val_test_split/[^/]+\.(?P<split>train|val|test)\.json$")
 BOXES = ("data_v0", "dataset", "")  # folders that are no categories
 

@@ -58,7 +58,10 @@ def views(root: Path, ref: ModelRef, size: tuple[int, int]) -> Views:
     mask = pictures.grayscale(pictures.decode(tree.read(root, base + photo["mask"]), upright=False)) >= 128
     if gray.shape != mask.shape:
         raise ValueError(f"expected a photo and a mask of one size, got {gray.shape} and {mask.shape}")
-    focal = photo["focal_length"] / SENSOR_MM * gray.shape[1]
+    camera = np.array([*np.ravel(photo["rot_mat"]), *photo["trans_mat"], photo["focal_length"]], float)
+    if not np.isfinite(camera).all() or camera[-1] <= 0:
+        raise ValueError(f"expected a finite pose and a focal length over 0, got {camera.tolist()}")
+    focal = camera[-1] / SENSOR_MM * gray.shape[1]
     boxed, inside, scale = renderings.letterbox(gray, mask, size)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = photo["rot_mat"], photo["trans_mat"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.geometry.meshes import FORMATS
 from pipeline.sources import (
     abo,
     core55,
@@ -50,11 +51,13 @@ class Looked(NamedTuple):
         models: sorted.
         links: locations of those to folders outside, which are not followed.
         foreign: files of models that can't be read, by the ends of their names.
+        spare: locations of meshes that are no model's, nor lie in the folder of one.
     """
 
     models: list[Found]
     links: list[str]
     foreign: Counter[str]
+    spare: list[str]
 
 
 def find(root: Path) -> Looked:
@@ -70,12 +73,36 @@ def find(root: Path) -> Looked:
     found = [model for layout in known for model in layout.scan(root, locations)]
     found = found or folders.LAYOUT.scan(root, locations)
     found += _without_mesh(found, locations)
-    return Looked(sorted(found, key=lambda model: model.ref), links, foreign.counted(locations))
+    found.sort(key=lambda model: model.ref)
+    return Looked(found, links, foreign.counted(locations), _spare(found, locations))
 
 
 def rotation(ref: ModelRef) -> np.ndarray:
     """(3, 3) from the axes of a model's mesh to +Y up, -Z front."""
     return turning(*ref.axes.split()) if ref.axes else LAYOUTS[ref.layout].rotation
+
+
+def _spare(found: Sequence[Found], locations: Sequence[str]) -> list[str]:
+    """Meshes that no layout takes for a model or for something beside one."""
+    used = {model.ref.mesh for model in found} - {""}
+    folders_of = Counter(mesh.rstrip("/").rpartition("/")[0] for mesh in used)
+    below = {folder for folder, count in folders_of.items() if count == 1}  # of a model each
+    for model in found:
+        names = model.ref.model_id, f"{model.ref.model_id}.zip!"
+        below |= {folder for folder in _above(model.ref.mesh) if folder.rpartition("/")[2] in names}
+    return [
+        location
+        for location in locations
+        if location.rpartition(".")[2].lower() in FORMATS
+        and not (location in used or folders.hidden(location))
+        and not any(part in below for part in _above(location))
+    ]
+
+
+def _above(location: str) -> Iterator[str]:
+    """The folders that a location lies in, the nearest first."""
+    while location := location.rpartition("/")[0]:
+        yield location
 
 
 def _without_mesh(found: Sequence[Found], locations: Sequence[str]) -> list[Found]:

@@ -22,6 +22,9 @@ SPLITS, VARIANTS = ("train", "val", "test"), "variants"  # those are made of tra
 AUTOMATIC = ("all.csv", "ShapeNet.json")  # files that are taken for the split where they lie in the root
 
 
+Listed = tuple[tuple[str, str], str]  # category and model id, split
+
+
 @dataclass(frozen=True)
 class Split:
     """A list of models.
@@ -62,10 +65,12 @@ def find(root: Path, choice: str) -> Split:
     if not path.is_file():
         raise ValueError(f"dataset.split: expected auto, hash or a file in '{root}', got '{choice}'")
     content = path.read_bytes()
-    models = _pix2vox(path, content) if path.suffix == ".json" else _shrec16(path, content)
-    for key, split in models.items():
+    models: dict[tuple[str, str], str] = {}
+    for key, split in _pix2vox(path, content) if path.suffix == ".json" else _shrec16(path, content):
         if split not in SPLITS:
             raise ValueError(f"{path}: model {key[1]}: expected split train, val or test, got '{split}'")
+        if models.setdefault(key, split) != split:
+            raise ValueError(f"{path}: model {key[1]}: expected one split, got '{models[key]}' and '{split}'")
     if not models:
         raise ValueError(f"{path}: expected a list of models with their splits, got an empty one")
     return Split(f"{path.name}:{sha256(content)[:8]}", models)
@@ -82,7 +87,7 @@ def validates(name: str) -> bool:
     return int(sha256(name.encode())[:8], 16) % 10 == 0
 
 
-def _shrec16(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+def _shrec16(path: Path, content: bytes) -> list[Listed]:
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
         missing = {"synsetId", "modelId", "split"} - set(reader.fieldnames or ())
@@ -93,15 +98,14 @@ def _shrec16(path: Path, content: bytes) -> dict[tuple[str, str], str]:
         raise ValueError(f"{path}: expected a column {sorted(missing)[0]}, got {reader.fieldnames}")
     if any(None in row for row in rows):
         raise ValueError(f"{path}: expected a synset, a model and a split in each row, got a shorter one")
-    return {(known(synset), model_id): split for synset, model_id, split in rows}
+    return [((known(synset.strip()), model_id.strip()), split.strip()) for synset, model_id, split in rows]
 
 
-def _pix2vox(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+def _pix2vox(path: Path, content: bytes) -> list[Listed]:
     with listing(str(path), "taxonomy_id, train, val and test"):
-        models = {
-            (known(str(category["taxonomy_id"])), model_id): split
+        return [
+            ((known(str(category["taxonomy_id"])), model_id), split)
             for category in json.loads(content)
             for split in SPLITS
             for model_id in category[split]
-        }
-    return models
+        ]

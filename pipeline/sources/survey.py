@@ -46,6 +46,8 @@ def recognised(looked: Looked) -> str:
 def doubts(looked: Looked) -> list[str]:
     """What lies there and was not looked into, or is hardly meant so, in words."""
     lines = [foreign.told(looked.foreign)] * bool(looked.foreign)
+    if looked.spare:
+        lines += [f"{len(looked.spare)} meshes that are no model of these layouts, as {looked.spare[0]!r}"]
     if looked.links:
         links = f"{len(looked.links)} links to folders out of dataset.root, as {looked.links[0]!r}"
         lines += [f"{links}; dataset.follow_links follows them"]

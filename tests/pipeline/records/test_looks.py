@@ -162,7 +162,9 @@ def test_files_beside_a_model_are_below_the_root_and_read_once(tmp_path: Path) -
     assert beside("../../outside.png") is None and beside("none.png") is None and beside("../a") is None
     (root / "a/t 1.png").unlink()
     assert beside("t 1.png") == b"one"
-    assert beside.locations("../../x/y.png") == ["a/y.png"] and beside.locations("..\\y.png") == ["y.png", "a/y.png"]
+    gazebo = "materials/textures/y.png"
+    assert beside.locations("../../x/y.png") == ["a/y.png", gazebo]
+    assert beside.locations("..\\y.png") == ["y.png", "a/y.png", gazebo]
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -76,6 +76,7 @@ def test_only_meshes_are_models_and_only_where_no_other_layout_is(tmp_path: Path
             ["chair train.a train", "chair test.a test", "sofa validation.b val"],
         ),
         (["train/a.stl", "test/b.stl", "val/c.stl"], ["raw train.a train", "raw test.b test", "raw val.c val"]),
+        (["Train/bus/a.stl", "Testing/bus/b.stl"], ["bus Train.a ?", "bus Testing.b test"]),
         (["train/a.stl", "bus/b.stl"], ["train a ", "bus b "]),
         (["x/train/a.stl", "x/bus/b.stl"], ["x train.a ", "x bus.b "]),
     ],

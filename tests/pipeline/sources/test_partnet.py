@@ -27,6 +27,7 @@ def test_all_parts_are_one_model(tmp_path: Path, zipped: bool) -> None:
     for model, parts in {"1000": ("original-1", "original-2", "new-0"), "1001": ("original-7",)}.items():
         for n, name in enumerate(parts):
             part(tmp_path / "chair" / model / "objs", name, 3.0 * n)
+    (tmp_path / "chair/1000/objs/original-1.obj").rename(tmp_path / "chair/1000/objs/original-1.OBJ")
     trees.write(tmp_path / "chair" / "1000" / "objs" / "new-9.obj", b"# empty\n")
     trees.write(tmp_path / "chair" / "1000" / "result.json", b"[]")
     if zipped:

@@ -127,6 +127,17 @@ def test_a_list_that_changed_is_read_anew(tmp_path: Path) -> None:
     assert np.tan(np.radians(before / 2)) == pytest.approx(2 * np.tan(np.radians(after / 2)))
 
 
+@pytest.mark.parametrize("change", [{"focal_length": -64}, {"trans_mat": [0, float("nan"), 3]}])
+def test_a_camera_that_is_none_costs_its_photo(tmp_path: Path, change: dict[str, object]) -> None:
+    trees.write_pix3d(tmp_path, ["0001", "0002"])
+    listed = json.loads((tmp_path / "pix3d.json").read_text())
+    (tmp_path / "pix3d.json").write_text(json.dumps([listed[0] | change, listed[1]]))
+    bad, good = (model.ref for model in find(tmp_path).models)
+    with pytest.raises(ValueError, match="expected a finite pose and a focal length over 0, got"):
+        pix3d.views(tmp_path, bad, (24, 32))
+    assert pix3d.views(tmp_path, good, (24, 32)).views.shape == (1, 24, 32)
+
+
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     trees.write_pix3d(tmp_path, ["0001"])
     trees.write(tmp_path / "mask/desk/0001.png", trees.picture(alpha=True))

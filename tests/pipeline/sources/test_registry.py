@@ -10,6 +10,7 @@ import pytest
 from pipeline import catalog
 from pipeline.geometry import meshes
 from pipeline.runtime import params
+from pipeline.sources import survey
 from pipeline.sources.layout import ModelRef
 from pipeline.sources.registry import LAYOUTS, find, rotation
 from tests.meshes import CHAIR, TABLE, box, write_v2
@@ -132,3 +133,19 @@ def test_categories_are_listed_by_name(
     trees.write_shapenet_v2(tmp_path, ["a", "b", "c"])
     catalog.main(3)
     assert capsys.readouterr().out == '    - "03001627" # chair, 3 models\n'
+
+
+def test_meshes_that_are_no_model_s_are_told(tmp_path: Path) -> None:
+    trees.write_gso(tmp_path, ["a"])
+    trees.write(tmp_path / "a" / "meshes" / "collision.obj", trees.box_mesh())  # beside a model
+    assert find(tmp_path).spare == []
+    trees.write_thingi10k(tmp_path / "b", ["a", "b"])
+    for name in ("b/raw_meshes/x.stl", "c/meshes/model.OBJ", "chair/y.glb"):
+        trees.write(tmp_path / name, trees.box_mesh())
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        for name in ("meshes/model.obj", "meshes/more/part.obj", "__MACOSX/meshes/._model.obj"):
+            archive.writestr(name, trees.box_mesh())
+    looked = find(tmp_path)
+    assert looked.spare == ["b/raw_meshes/x.stl", "c/meshes/model.OBJ", "chair/y.glb"]
+    told = "3 meshes that are no model of these layouts, as 'b/raw_meshes/x.stl'"
+    assert told in survey.doubts(looked)

@@ -48,6 +48,11 @@ def test_a_list_of_ones_own_may_name_categories(tmp_path: Path) -> None:
     [
         ("all.csv", HEADER + "1,02691156,0,m0,tset\n", "model m0: expected split train, val or test, got 'tset'"),
         ("all.csv", "id,modelId\n", "expected a column split"),
+        (
+            "all.csv",
+            HEADER + "1,02691156,0,m0,val\n2,2691156,0,m0, test\n",
+            "model m0: expected one split, got 'val' and 'te",
+        ),
         ("all.csv", HEADER, "expected a list of models with their splits, got an empty one"),
         ("all.csv", HEADER + "1,02691156\n", "expected a synset, a model and a split in each row, got a shorter one"),
         ("all.csv", b"\xff\xfe\x00", "expected a table of splits"),
