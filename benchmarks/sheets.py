@@ -5,6 +5,7 @@ walls or another rim are seen. So the truth is a test of points that each kind s
 touch. Everything is turned about +Y at random and normalised; `kind` and number make it, and nothing else.
 
     wavy rims            domes whose lower rim goes up and down, on the ground or on their side: solid
+    blankets             cloths over a table, level on top, hanging down to an edge that goes up and down: solid
     double hoods         a tube within a tube, their rims in two planes, and no rings between them: solid between them
     hoods                tubes and cones of one sheet, open at both ends, on their side: nothing
     recesses             a box with an opening in front, and the walls of a niche behind it, not joined to it
@@ -142,6 +143,23 @@ def wavy(rng: Generator) -> Sheets:
     return whole if rng.random() < 0.5 else turned(whole, about(0, np.pi / 2))
 
 
+def blanket(rng: Generator) -> Sheets:
+    height, wave, waves, width = rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.15), rng.integers(3, 8), rng.uniform(0.5, 1)
+
+    def place(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        angle, out, down = 2 * np.pi * v, np.minimum(2 * u, 1), np.maximum(2 * u - 1, 0)
+        low = height * (1 - down) + down * wave * np.cos(waves * angle)
+        return np.stack([out * np.cos(angle), low, width * out * np.sin(angle)], axis=1)
+
+    def holds(points: np.ndarray) -> np.ndarray:
+        x, y, z = (points / [1, 1, width]).T
+        out = np.hypot(x, z)
+        return (out < 1) & (y < height) & (y > out * wave * np.cos(waves * np.arctan2(z, x)))
+
+    cloth = net(place, 9, 64, True)
+    return Sheets(cloth.vertices, cloth.faces, holds)
+
+
 def double_hood(rng: Generator) -> Sheets:
     length, wall, flare = rng.uniform(0.8, 2.5), rng.uniform(0.1, 0.25), rng.uniform(-0.2, 0.3)
     outer = lathe(lambda u: 1 + flare * u, length)
@@ -236,6 +254,7 @@ def on_plane(rng: Generator) -> Sheets:
 
 KINDS: dict[str, Callable[[Generator], Sheets]] = {
     "wavy rims": wavy,
+    "blankets": blanket,
     "double hoods": double_hood,
     "hoods": hood,
     "recesses": recess,

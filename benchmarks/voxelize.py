@@ -9,7 +9,7 @@ one process and one thread, mesh by mesh; seconds are CPU seconds after the mesh
               with the cells that the damaged surface touches, and the better of the two counts; where it raises, these
               cells alone are its answer, and the failure is counted.
     sheets    the same of shapes made of sheets (`sheets.py`), by kind
-    steady    IoU of this project's grids at 64^3 and at 128^3 pooled, on `--sample` meshes of `--root`
+    steady    IoU of this project's grids at 64^3 and at 128^3 pooled, on all meshes of `--root`
     speed     seconds a mesh of `--root`: this project on all of them, the peers on `--sample` of them, and the median
               over meshes of peer / this project
     memory    growth of the peak resident memory of a fresh process, by resolution
@@ -152,10 +152,10 @@ def scored(cases: Iterable[tuple[str, str, tuple[Mesh, Grid]]]) -> tuple[dict[st
     return table, over_all
 
 
-def steadiness(root: Path, sample: int) -> dict[str, Any]:
+def steadiness(root: Path) -> dict[str, Any]:
     """IoU of this project's grids with those of twice the side, pooled: a shape must not depend on the side."""
     found = []
-    for ref in common.models(root, sample):
+    for ref in common.models(root):
         mesh = damage.load(root, ref)
         found.append(damage.iou(ours(mesh, RESOLUTION), pooled(ours(mesh, 2 * RESOLUTION), RESOLUTION)))
     scores = np.array(found)
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--families", type=int, default=1, help="members of each embedded family in the suite")
     parser.add_argument("--watertight", type=int, default=8, help="watertight meshes of --root in the suite")
     parser.add_argument("--sheets", type=int, default=8, help="shapes of each kind of sheets")
-    parser.add_argument("--sample", type=int, default=90, help="meshes of --root for the peers' speed, and for steady")
+    parser.add_argument("--sample", type=int, default=90, help="meshes of --root for the peers' speed")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[32, 64, 128, 256], help="for memory")
     options = parser.parse_args()
     os.environ["IGL_NUM_THREADS"] = "1"  # before libigl is imported
@@ -263,7 +263,7 @@ def main() -> None:
     parts: dict[str, Callable[[], Any]] = {
         "suite": lambda: suite(solids),
         "sheets": lambda: of_sheets(options.sheets),
-        "steady": lambda: steadiness(options.root, options.sample),
+        "steady": lambda: steadiness(options.root),
         "speed": lambda: speed(options.root, options.sample),
         "memory": lambda: memory(options.resolutions),
     }
