@@ -120,13 +120,11 @@ def by_winding(piece: Piece) -> Callable[[np.ndarray], np.ndarray]:
 
 def by_parity(piece: Piece) -> Callable[[np.ndarray], np.ndarray]:
     """Points from which most of three rays cross a closed piece an odd number of times, by Open3D."""
-    from pipeline.geometry.open3d import o3d
+    from pipeline.geometry.open3d import o3d, scene
 
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    corners, faces = o3d.core.Tensor(piece.vertices.astype(np.float32)), o3d.core.Tensor(piece.faces.astype(np.uint32))
-    scene.add_triangles(corners, faces)
+    solid = scene(piece.vertices, piece.faces)
     return lambda points: (
-        scene.compute_occupancy(o3d.core.Tensor(points.astype(np.float32)), nthreads=1, nsamples=3).numpy() > 0
+        solid.compute_occupancy(o3d.core.Tensor(points.astype(np.float32)), nthreads=1, nsamples=3).numpy() > 0
     )
 
 

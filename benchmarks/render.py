@@ -42,7 +42,7 @@ from benchmarks import common
 from pipeline import render
 from pipeline.geometry import meshes, rays, renderer
 from pipeline.geometry.meshes import Mesh
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 from pipeline.records.records import seeded
 from pipeline.runtime.params import load
 from pipeline.sources.layout import ModelRef
@@ -78,7 +78,7 @@ def floor(mesh: Mesh, drawn: np.ndarray, height: int, width: int) -> float:
     every = [o3d.core.Tensor(rays.rays_through(basis, height, width)) for basis in bases]
 
     def cast() -> None:
-        structure = rays.scene(mesh.vertices, mesh.faces, threads=1)
+        structure = scene(mesh.vertices, mesh.faces)
         for view in every:
             structure.cast_rays(view, nthreads=1)
 

@@ -71,13 +71,10 @@ def open3d_flood(mesh: Mesh, resolution: int) -> Grid:
 
 def open3d_occupancy(mesh: Mesh, resolution: int) -> Grid:
     """From one ray a cell; a vote of five (`nsamples`) gives no better grids at five times the price."""
-    from pipeline.geometry.open3d import o3d
+    from pipeline.geometry.open3d import o3d, scene
 
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    corners = o3d.core.Tensor(mesh.vertices.astype(np.float32))
-    scene.add_triangles(corners, o3d.core.Tensor(mesh.faces.astype(np.uint32)))
     points = o3d.core.Tensor(damage.centres(resolution).astype(np.float32))
-    inside = scene.compute_occupancy(points, nthreads=1).numpy() > 0
+    inside = scene(mesh.vertices, mesh.faces).compute_occupancy(points, nthreads=1).numpy() > 0
     return inside.reshape((resolution,) * 3)
 
 

@@ -40,7 +40,13 @@ from pipeline.runtime import machine
 from pipeline.runtime.params import Dataset, load
 from pipeline.sources.survey import root_of
 
-MODULES = ("pipeline.geometry.renderer", "pipeline.geometry.rays", *ready.MODULES, "pipeline.render")
+MODULES = (
+    "pipeline.geometry.renderer",
+    "pipeline.geometry.rays",
+    "pipeline.geometry.open3d",
+    *ready.MODULES,
+    "pipeline.render",
+)
 HOW = {
     "cpu": "rays on the CPU, 370 views/s a core, where PyTorch3D's rasterizer on an H100 makes 285 in all",
     "cuda": "PyTorch3D's rasterizer on the GPU, as ONEVIEW_DEVICE says",

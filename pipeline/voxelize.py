@@ -38,6 +38,7 @@ UNCOVERED = (
 MODULES = (
     "pipeline.geometry.solid",
     "pipeline.geometry.cut",
+    "pipeline.geometry.open3d",
     "pipeline.geometry.patches",
     "pipeline.geometry.mouths",
     *ready.MODULES,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 
 HOLE_RADIUS = 0.1  # rims up to this radius are damage, whatever their shape
 EVEN = 0.1  # waviness up to which a wide rim may be a mouth that is not on top
@@ -84,7 +84,7 @@ def look(triangles: np.ndarray, patch: np.ndarray, rims: Rims) -> tuple[np.ndarr
     twin, host = _walls(rims, ends, low, high)
     seeing = [end for end in ends if twin[end.rim] < 0 and not mouth[end.rim] and end.inward[1] < DOWN]
     if seeing:
-        everything = _scene(triangles)
+        everything = scene(triangles)
         of_patch: dict[int, list[End]] = {}
         for end in ends:
             of_patch.setdefault(rims.home[end.rim], []).append(end)
@@ -153,13 +153,6 @@ def _linings(rims: Rims, ends: list[End], low: np.ndarray, high: np.ndarray, vol
     return rim[np.argwhere(fits)]
 
 
-def _scene(triangles: np.ndarray) -> Any:
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    corners = o3d.core.Tensor(triangles.reshape(-1, 3).astype(np.float32))
-    scene.add_triangles(corners, o3d.core.Tensor(np.arange(3 * len(triangles), dtype=np.uint32).reshape(-1, 3)))
-    return scene
-
-
 def _distances(scene: Any, rims: Rims, rim: int, start: float, way: np.ndarray) -> np.ndarray:
     """How far rays go that begin spread evenly over a rim's fan, moved by `start` along `way` (3,); inf if for good."""
     edges = rims.ends[rims.loop == rim]
@@ -193,5 +186,5 @@ def _bell(triangles: np.ndarray, rims: Rims, end: End) -> bool:
     way = np.average(triangles.mean(axis=1), axis=0, weights=area) - rims.centre[end.rim]
     way /= np.linalg.norm(way)
     depth = ((triangles - rims.centre[end.rim]) @ way).max()
-    deep = np.minimum(_distances(_scene(triangles), rims, end.rim, 0.0, way), depth)
+    deep = np.minimum(_distances(scene(triangles), rims, end.rim, 0.0, way), depth)
     return bool(deep.mean() < 0.9 * CONE * depth)

@@ -16,7 +16,7 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from torch import Tensor, nn
 
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 
 Box = tuple[slice, slice]  # rows and columns of a picture
 WHOLE: Box = (slice(None), slice(None))
@@ -155,13 +155,3 @@ def picture_box(vertices: np.ndarray, projection: np.ndarray, height: int, width
         first, last = ((size - 1 - shorter * float(end)) / 2 for end in (ndc.max(), ndc.min()))
         box.append(slice(int(min(max(first, 0), size)), int(min(max(last, -1), size)) + 2))
     return box[0], box[1]
-
-
-def scene(vertices: np.ndarray, faces: np.ndarray, threads: int) -> o3d.t.geometry.RaycastingScene:
-    """Acceleration structure over triangles, vertices (N, 3) and faces (M, 3)."""
-    made = o3d.t.geometry.RaycastingScene(nthreads=threads)
-    made.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(faces, np.uint32)),
-    )
-    return made

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.geometry import cut, patches
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 from pipeline.geometry.points import INWARD, in_cells
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
@@ -132,13 +132,11 @@ def _vote(triangles: np.ndarray, group: np.ndarray, resolution: int) -> tuple[np
     no = np.full_like(yes, len(LINES))
     if not len(triangles):
         return yes, no
-    corners = np.arange(3 * len(triangles), dtype=np.uint32).reshape(-1, 3)
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(o3d.core.Tensor(triangles.reshape(-1, 3).astype(np.float32)), o3d.core.Tensor(corners))
+    structure = scene(triangles)
     for lead, second, climb in LINES:
         down = lead == 1
         rays = _rays(resolution, lead, second, climb)
-        hits = scene.list_intersections(o3d.core.Tensor(rays.reshape(-1, 6)), nthreads=1)
+        hits = structure.list_intersections(o3d.core.Tensor(rays.reshape(-1, 6)), nthreads=1)
         line, depth, face = (hits[name].numpy() for name in ("ray_ids", "t_hit", "primitive_ids"))
         steps, doubts = _crossings(line.astype(np.int64), depth, group[face], resolution, rays.shape[:2], down)
         axes, way = (lead, second, 3 - lead - second), slice(None, None, -1 if down else 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE = 35.0, 25.0, 2.5  # where shapes are looked at from: front, right, above
 REACH = 0.9  # how far from the origin a shape of the unit cube lies; the camera steps back from what goes beyond
@@ -176,9 +176,8 @@ def shaded(
         cell = Image.new("RGB", CELL, "white")
         ImageDraw.Draw(cell).text((CELL[0] / 2, CELL[1] / 2), "nothing", FAINT, font(15), anchor="mm")
         return cell
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(vertices.astype(np.float32), faces.astype(np.uint32))
-    found = {name: value.numpy() for name, value in scene.cast_rays(o3d.core.Tensor(rays)).items()}
+    structure = scene(vertices, faces, threads=0)
+    found = {name: value.numpy() for name, value in structure.cast_rays(o3d.core.Tensor(rays)).items()}
     hit = np.isfinite(found["t_hit"])
     face, (u, v) = found["primitive_ids"][hit], found["primitive_uvs"][hit].T
     weights = np.stack([1 - u - v, u, v], axis=1)
@@ -189,7 +188,7 @@ def shaded(
     normal = np.where((normal * side).sum(1, keepdims=True) < 0, side, normal)
     point = rays[hit][:, :3] + found["t_hit"][hit, None] * rays[hit][:, 3:]
     sun = unit(np.array([-0.5, 0.9, -0.8]) @ camera())
-    brightness = 0.5 * open_sky(scene, point, normal, sky_rays) + 0.6 * (normal @ sun).clip(0)
+    brightness = 0.5 * open_sky(structure, point, normal, sky_rays) + 0.6 * (normal @ sun).clip(0)
     image = np.ones((*hit.shape, 3))
     image[hit] = (brightness[:, None] * np.array(colour) ** 2.2).clip(0, 1) ** (1 / 2.2)
     return Image.fromarray((image * 255).round().astype(np.uint8)).resize(CELL, Image.Resampling.BOX)

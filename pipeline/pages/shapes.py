@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry.open3d import o3d
+from pipeline.geometry.open3d import o3d, scene
 from pipeline.pages.pictures import Surface
 
 STEPS = 2047
@@ -78,9 +78,8 @@ def _in_order(shape: Shape) -> np.ndarray:
 def distances(points: np.ndarray, shape: Shape) -> np.ndarray:
     """(N,) uint8: how far points (N, 3) are from a shape, in FAR / 255."""
     if len(shape.faces):
-        scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(shape.vertices.astype(np.float32), shape.faces.astype(np.uint32))
-        found = scene.compute_distance(o3d.core.Tensor(points.astype(np.float32))).numpy()
+        structure = scene(shape.vertices, shape.faces, threads=0)
+        found = structure.compute_distance(o3d.core.Tensor(points.astype(np.float32))).numpy()
     else:
         from scipy.spatial import cKDTree
 

@@ -190,14 +190,11 @@ def _twins(places: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def _nearest(own: np.ndarray, found: Surface, size: float) -> Parts:
     """Looks of faces (L, 3, 3) that are cut otherwise: of the triangle nearest to the middle of each, continued."""
-    from pipeline.geometry.open3d import o3d  # for polygons that readers cut in two ways; seldom
+    from pipeline.geometry.open3d import o3d, scene  # for polygons that readers cut in two ways; seldom
 
     low = found.corners.min(axis=(0, 1))
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    triangles = np.arange(3 * len(found.corners), dtype=np.uint32).reshape(-1, 3)
-    scene.add_triangles(((found.corners.reshape(-1, 3) - low) / size).astype(np.float32), triangles)
     middles = ((own.mean(axis=1) - low) / size).astype(np.float32)
-    nearest = scene.compute_closest_points(o3d.core.Tensor(middles), nthreads=1)
+    nearest = scene((found.corners - low) / size).compute_closest_points(o3d.core.Tensor(middles), nthreads=1)
     row = nearest["primitive_ids"].numpy().astype(np.int64)
     far = np.linalg.norm(nearest["points"].numpy() - middles, axis=1) > NEAR
     a, b, c = np.moveaxis(found.corners[row], 1, 0)

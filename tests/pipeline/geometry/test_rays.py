@@ -14,8 +14,8 @@ from pytorch3d.renderer import (
 )
 from pytorch3d.structures import Meshes
 
-from pipeline.geometry.open3d import o3d
-from pipeline.geometry.rays import RayRasterizer, ray_bases, rays_through, scene
+from pipeline.geometry.open3d import o3d, scene
+from pipeline.geometry.rays import RayRasterizer, ray_bases, rays_through
 
 R, T = look_at_view_transform([2.5, 2.5, 3.0], [20.0, -10.0, 60.0], [30.0, 200.0, 110.0])
 CAMERAS = [
@@ -87,7 +87,7 @@ def test_parts_out_of_the_picture_and_behind_the_camera(offset: list[float]) -> 
     moved = solids()[0].offset_verts(torch.tensor(offset))
     rasterizer = RayRasterizer(cameras, RasterizationSettings(image_size=(40, 56)))
     (basis,) = ray_bases(cameras).numpy()
-    whole = scene(moved.verts_packed().numpy(), moved.faces_packed().numpy(), 1)
+    whole = scene(moved.verts_packed().numpy(), moved.faces_packed().numpy())
     expected = whole.test_occlusions(o3d.core.Tensor(rays_through(basis, 40, 56))).numpy()
     assert np.array_equal(rasterizer(moved).pix_to_face[0, ..., 0].numpy() >= 0, expected)
     assert expected.any() == (offset[0] < 9)
@@ -110,3 +110,15 @@ def test_refuses_what_rays_can_not_do() -> None:
             RayRasterizer(CAMERAS[0], RasterizationSettings(**setting))
     with pytest.raises(ValueError, match="expected 1 or 3 meshes, got 2"):
         RayRasterizer(CAMERAS[0], RasterizationSettings())(solids()[:2])
+
+
+def test_three_vertices_are_a_triangle_where_no_faces_say_it() -> None:
+    ball = trimesh.creation.icosphere(1)
+    rays = o3d.core.Tensor(np.tile([[0.1, 0.2, 5, 0, 0, -1]], (3, 1)).astype(np.float32))
+    structures = (
+        scene(ball.vertices, ball.faces),
+        scene(np.asarray(ball.triangles)),
+        scene(ball.vertices, ball.faces, 0),
+    )
+    hits = [structure.cast_rays(rays)["primitive_ids"].numpy() for structure in structures]
+    assert (hits[0] == hits[1]).all() and (hits[0] == hits[2]).all() and hits[0].max() < len(ball.faces)
