@@ -125,10 +125,10 @@ def points(path: Path) -> np.ndarray | None:
     if path.suffix[1:].lower() in text_points.EXTENSIONS:
         return text_points.read(path.read_bytes())
     try:
-        if path.suffix.lower() == ".obj":
-            return obj.read(_whole(path))[0]
+        if (extension := path.suffix[1:].lower()) in ("obj", "off", "ply"):
+            return FORMATS[extension](_whole(path))[0]
         data = io.BytesIO(_whole(path))
-        parts = trimesh.load_scene(data, file_type=path.suffix[1:].lower(), process=False).dump()
+        parts = trimesh.load_scene(data, file_type=extension, process=False).dump()
     except MemoryError:
         raise
     except Exception:  # trimesh's readers raise whatever their parsers raise

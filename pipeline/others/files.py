@@ -43,7 +43,7 @@ def read(path: Path) -> Prediction:
         if error.reason in ("no_faces", "unreadable") and (cloud := meshes.points(path)) is not None:
             return _of_array(cloud)
         raise
-    return Prediction(mesh=(mesh.vertices.astype(np.float32), mesh.faces))
+    return Prediction(mesh=(_single(mesh.vertices), mesh.faces))
 
 
 def kind(prediction: Prediction) -> str:
@@ -54,15 +54,27 @@ def kind(prediction: Prediction) -> str:
 
 
 def _of_array(values: np.ndarray) -> Prediction:
-    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
-        raise ValueError(f"expected finite numbers, got {values.dtype}")
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"expected numbers, got {values.dtype}")
+    values = _single(values)
+    while values.ndim > 2 and len(values) == 1:  # a network's output often has axes of length 1 in front
+        values = values[0]
     if values.ndim == 2 and values.shape[1] == 3 and len(values):
-        return Prediction(points=values.astype(np.float32))
-    values = values.squeeze()  # a network's output often has axes of length 1 in front
+        return Prediction(points=values)
+    values = values.squeeze()
     if values.ndim != 3 or len(set(values.shape)) != 1 or values.min() < 0 or values.max() > 1:
         found = f"{values.shape} from {values.min():g} to {values.max():g}" if values.size else f"{values.shape}"
         raise ValueError(f"expected points (P, 3) or a grid (R, R, R) of probabilities, got {found}")
-    return Prediction(field=values.astype(np.float32))
+    return Prediction(field=values)
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """As float32; ValueError where one is not finite then."""
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"expected finite numbers, got {found[~np.isfinite(found)][0]} among them")
+    return found
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -51,13 +51,14 @@ def test_meshes_of_all_formats(tmp_path, ending):
     assert trimesh.Trimesh(vertices, faces).area == pytest.approx(box.area, rel=1e-5)
 
 
-@pytest.mark.parametrize("ending", ["obj", "ply", "glb", "xyz", "npy", "npz"])
+@pytest.mark.parametrize("ending", ["obj", "off", "ply", "glb", "xyz", "npy", "npz"])
 def test_points_of_all_formats(tmp_path, ending):
     points = np.random.default_rng(1).random((50, 3))
     texts: dict[str, Any] = {
         "obj": "".join(f"v {x} {y} {z}\n" for x, y, z in points),
         "xyz": "".join(f"{x} {y} {z} 0 0 1\n" for x, y, z in points),
-        "npy": array(points),
+        "off": "OFF\n50 0 0\n" + "".join(f"{x} {y} {z}\n" for x, y, z in points),
+        "npy": array(points[None]),
         "npz": archive(points=points, colours=points),
     }
     data = texts[ending] if ending in texts else trimesh.PointCloud(points).export(file_type=ending)
@@ -84,8 +85,10 @@ def test_grids_of_all_formats(tmp_path, name):
     [
         ("a.npy", array(np.zeros((4, 4, 5))), r"expected points \(P, 3\) or a grid .* got \(4, 4, 5\)"),
         ("a.npy", array(np.full((4, 4, 4), -2.0)), "from -2 to -2"),
-        ("a.npy", array(np.full((9, 3), np.nan)), "expected finite numbers"),
-        ("a.npy", array(np.array(["a"])), "expected finite numbers, got <U1"),
+        ("a.npy", array(np.full((9, 3), np.nan)), "expected finite numbers, got nan"),
+        ("a.npy", array(np.full((9, 3), 1e300)), "expected finite numbers, got inf"),
+        ("a.obj", "v 0 0 0\nv 1e300 0 0\nv 0 1e300 0\nf 1 2 3\n", "expected finite numbers, got inf"),
+        ("a.npy", array(np.array(["a"])), "expected numbers, got <U1"),
         ("a.npy", b"", "expected arrays of NumPy"),
         ("a.npz", archive(a=GRID, b=GRID), "expected one array or probability, occupancy, points, got a, b"),
         ("a.npz", damaged(), "expected arrays of NumPy, got error: "),
