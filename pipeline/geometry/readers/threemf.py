@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from xml.etree.ElementTree import Element
 
@@ -21,6 +22,9 @@ _SPECS = "http://schemas.microsoft.com/3dmanufacturing/"
 KNOWN = {_SPECS + name for name in "core/2015/02 production/2015/06 material/2015/02 trianglesets/2021/07".split()}
 SUPPORTS = ("support", "solidsupport")
 START = "3D/3dmodel.model"
+# What slicers note of the parts of objects: some change how others are printed, or are cut out of them.
+NOTES = ("metadata/slic3r_pe_model.config", "metadata/model_settings.config")
+_MODIFIER = re.compile(rb'(?:"volume_type" value|subtype)="(?!ModelPart"|normal_part")(\w+)"|"modifier" value="1"')
 DEEP = 50  # components within one another
 
 
@@ -35,6 +39,7 @@ def read(data: bytes) -> pieces.Piece:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             package = Package(archive)
             start = package.start()
+            package.refuse_modifiers()
             items = package.model(start).findall("{*}build/{*}item")
             return pieces.joined([piece for item in items for piece in package.placed(item, start, np.eye(4), 0)])
     except BROKEN_ZIP as error:
@@ -59,6 +64,13 @@ class Package:
                 if relation.get("Type", "").endswith("/3dmodel"):
                     return _part(relation.get("Target", ""))
         return _part(START)
+
+    def refuse_modifiers(self) -> None:
+        """Tells of parts that are no shape, as slicers have them among the others."""
+        for name in NOTES:
+            if name in self._names and (match := _MODIFIER.search(content(self._archive, self._names[name]))):
+                kind = (match[1] or b"modifier").decode()
+                raise MeshError("unsupported", f"expected parts of a shape, got a {kind} by '{self._names[name]}'")
 
     def model(self, part: str) -> Element:
         """The root of a part; its objects are remembered."""

@@ -120,12 +120,20 @@ def one(**more: Any) -> bytes:
 CIRCLE = '<object id="1"><components><component objectid="1"/></components></object>'
 ELSEWHERE = '<object id="1"><components><component objectid="1" p:path="/3D/none.model"/></components></object>'
 WHOLE = model(BODY, '<item objectid="1"/>')
+PRUSA = '<config><volume><metadata type="volume" key="volume_type" value="{}"/></volume></config>'
+BAMBU = '<config><object id="2"><part id="1" subtype="{}"><metadata key="name" value="a"/></part></object></config>'
 BOOLEAN = f'{BODY}<object id="2"><booleanshape objectid="1"/></object>'
 SPACES = 'xmlns:b="urn:beams" requiredextensions="p b"'
 
 
 TWICE = '<object id="{}"><components><component objectid="{}"/><component objectid="{}"/></components></object>'
 DOUBLING = "".join(TWICE.format(n, n - 1, n - 1) for n in range(1, 41)) + '<object id="0"><components/></object>'
+
+
+def test_what_slicers_note_of_parts_is_no_harm() -> None:
+    notes = {"Metadata/Slic3r_PE_model.config": PRUSA.format("ModelPart")}
+    notes |= {"Metadata/model_settings.config": BAMBU.format("normal_part")}
+    assert volume(one(**notes)) == pytest.approx(6)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +148,12 @@ DOUBLING = "".join(TWICE.format(n, n - 1, n - 1) for n in range(1, 41)) + '<obje
         (package({"3D/3dmodel.model": WHOLE.replace('v1="', 'v1="x')}), "unreadable", "ValueError"),
         (package({"3D/3dmodel.model": model(BODY, "")}), "no_faces", "none"),
         (package({}), "missing_file", "3d/3dmodel.model"),
+        (
+            one(**{"Metadata/Slic3r_PE_model.config": PRUSA.format("ParameterModifier")}),
+            "unsupported",
+            "ParameterModifier",
+        ),
+        (one(**{"Metadata/model_settings.config": BAMBU.format("negative_part")}), "unsupported", "negative_part"),
         (package({"3D/3dmodel.model": model(BODY + BODY, '<item objectid="1"/>')}), "unreadable", "twice"),
         (package({"3D/3dmodel.model": model(BOOLEAN, '<item objectid="2"/>')}), "unsupported", "booleanshape"),
         (
