@@ -84,19 +84,16 @@ def rotation(ref: ModelRef) -> np.ndarray:
 
 def _spare(found: Sequence[Found], locations: Sequence[str]) -> list[str]:
     """Meshes that no layout takes for a model or for something beside one."""
-    used = {model.ref.mesh for model in found} - {""}
-    folders_of = Counter(mesh.rstrip("/").rpartition("/")[0] for mesh in used)
-    below = {folder for folder, count in folders_of.items() if count == 1}  # of a model each
+    used = {model.ref.mesh for model in found}
+    others = [each for each in locations if each.rpartition(".")[2].lower() in FORMATS and each not in used]
+    if not (others := [location for location in others if not folders.hidden(location)]):
+        return []
+    count = Counter(mesh.rstrip("/").rpartition("/")[0] for mesh in used)
+    below = {folder for folder, meshes in count.items() if meshes == 1}  # of a model each
     for model in found:
         names = model.ref.model_id, f"{model.ref.model_id}.zip!"
         below |= {folder for folder in _above(model.ref.mesh) if folder.rpartition("/")[2] in names}
-    return [
-        location
-        for location in locations
-        if location.rpartition(".")[2].lower() in FORMATS
-        and not (location in used or folders.hidden(location))
-        and not any(part in below for part in _above(location))
-    ]
+    return [location for location in others if below.isdisjoint(_above(location))]
 
 
 def _above(location: str) -> Iterator[str]:
