@@ -4,7 +4,7 @@ A wide free rim is a mouth
 
     on top      of its patch, level, with nothing standing over it: bowls, tubs
     through     where another rim of its patch is seen behind it: lens hoods, lampshades, shelves without a back
-    in a bell   where it is the only wide one, and what it leads into holds less than a cone over it: horns
+    in a bell   where what it leads into holds less than a cone over it, cut off at a rim at its other end: horns
 
 the last two only where it looks into the open, and not down: what stands on the ground is seen by nobody. Two rims in
 one plane, of one patch within another, are no mouths but the two ends of a wall, as of a hood with an outer and an
@@ -90,11 +90,9 @@ def look(triangles: np.ndarray, patch: np.ndarray, rims: Rims) -> tuple[np.ndarr
             of_patch.setdefault(rims.home[end.rim], []).append(end)
         for end in seeing:
             opposite = [other for other in of_patch[rims.home[end.rim]] if end.inward @ other.inward < -DOWN]
-            alone = np.count_nonzero(rims.wide[rims.home == rims.home[end.rim]]) == 1
             mouth[end.rim] = _open(everything, rims, end) and (
-                _bell(own(rims.home[end.rim]), rims, end)
-                if alone
-                else any(_through(everything, rims, end, other) for other in opposite)
+                any(_through(everything, rims, end, other) for other in opposite)
+                or _bell(own(rims.home[end.rim]), rims, end)
             )
     return mouth & (twin < 0), twin, host
 
@@ -181,10 +179,12 @@ def _through(scene: Any, rims: Rims, end: End, other: End) -> bool:
 
 
 def _bell(triangles: np.ndarray, rims: Rims, end: End) -> bool:
-    """Whether a patch (M, 3, 3) holds less than a cone over its rim, looked into towards its middle."""
+    """Whether a patch (M, 3, 3) holds less than a cone over its rim, looked into to its middle, cut off at a rim."""
     area = np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1)
     way = np.average(triangles.mean(axis=1), axis=0, weights=area) - rims.centre[end.rim]
     way /= np.linalg.norm(way)
     depth = ((triangles - rims.centre[end.rim]) @ way).max()
+    behind = (rims.home == rims.home[end.rim]) & ((rims.centre - rims.centre[end.rim]) @ way > depth / 2)
+    part = min(1.0, rims.radius[behind].max(initial=0.0) / rims.radius[end.rim])
     deep = np.minimum(_distances(scene(triangles), rims, end.rim, 0.0, way), depth)
-    return bool(deep.mean() < 0.9 * CONE * depth)
+    return bool(deep.mean() < 0.9 * CONE * (1 + part + part**2) * depth)
