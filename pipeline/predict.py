@@ -40,6 +40,11 @@ if __name__ == "__main__":  # before the imports, which take seconds
             metavar="HOW",
         ),
         argument("--mask", "picture of the photo's size, white on the object; or a folder of them, by name", type=Path),
+        argument(
+            "--keep-background",
+            "show the network what is around the object, too, if it was trained so (train.augment.background)",
+            action="store_true",
+        ),
         argument("--size", "longest side of a shape (default: %(default)s)", type=float, default=1.0),
         argument("--faces", "at most so many faces", type=int, metavar="N"),
         argument(
@@ -189,6 +194,7 @@ def main(
     all_pieces: bool = False,
     show: bool = False,
     preview: bool = False,
+    keep_background: bool = False,
 ) -> None:
     check(size, faces)
     if cut_out not in CUT_OUTS:
@@ -203,12 +209,22 @@ def main(
 
     meant = ["--faces"] * (faces is not None) + ["--all-pieces"] * all_pieces
     fits(network := load(checkpoint, system, threshold), tasks, meant)
+    if keep_background and not network.backgrounds:
+        print(
+            f"warning: {network.name} was not trained with backgrounds: --keep-background confuses it", file=sys.stderr
+        )
     failed = []
     with progress("photos", len(tasks), "photo", shown=len(tasks) > 1) as bar:
         for task in tasks:
             try:
                 shape = network.predict(
-                    *task.photos, cut_out=cut_out, masks=task.masks, size=size, faces=faces, all_pieces=all_pieces
+                    *task.photos,
+                    cut_out=cut_out,
+                    masks=task.masks,
+                    size=size,
+                    faces=faces,
+                    all_pieces=all_pieces,
+                    keep_background=keep_background,
                 )
                 shape.save(task.target)
                 for end in ends:

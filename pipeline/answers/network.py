@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from model import unseen
@@ -34,6 +35,7 @@ class Network:
         path: its file.
         model, config: the network on its device, and its Config.
         threshold: of the occupancy at the surface.
+        backgrounds: whether it was trained on objects before backgrounds, too (`train.augment.background`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Network:
     model: Any
     config: Any
     threshold: float
+    backgrounds: bool = False
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -55,6 +58,7 @@ class Network:
         size: float = 1.0,
         faces: int | None = None,
         all_pieces: bool = False,
+        keep_background: bool = False,
     ) -> Shape:
         """The shape of the object in a photo, or in several, which are views of it.
 
@@ -64,6 +68,7 @@ class Network:
             size: longest side of the shape.
             faces: at most so many, where that leaves the surface closed.
             all_pieces: whether pieces beside the largest stay.
+            keep_background: whether the network sees what is around the object, too, as it may where `backgrounds`.
 
         Raises:
             ValueError: a photo shows no object, or the shape is empty; or an argument can't be.
@@ -72,7 +77,7 @@ class Network:
         if not photos or len(masks) not in (0, len(photos)):
             raise ValueError(f"expected photos and a mask for each or none, got {len(photos)} and {len(masks)}")
         pairs = itertools.zip_longest(map(Path, photos), map(Path, masks))
-        read = [read_photo(photo, cut_out, mask) for photo, mask in pairs]
+        read = [read_photo(photo, cut_out, mask, keep_background) for photo, mask in pairs]
         try:
             return self.answer(read, size, faces, all_pieces)
         except ValueError as error:
@@ -133,7 +138,13 @@ def trained(path: Path, threshold: float | None) -> Network:
         raise ValueError(f"--threshold: expected none for {name}, its output is {model.output}, not occupancy")
     here = path.resolve().parent == CHECKPOINTS.resolve()
     known = [threshold, info.get("threshold"), tuned_threshold(name) if here else None, 0.5]
-    return Network(name, path, model, config, next(level for level in known if level is not None))
+    return Network(name, path, model, config, next(level for level in known if level is not None), _backgrounds(info))
+
+
+def _backgrounds(info: dict[str, Any]) -> bool:
+    """Whether the params.yaml of a checkpoint's training has `train.augment.background`."""
+    train = (yaml.safe_load(info.get("params", "")) or {}).get("train", {})
+    return bool(train.get("augment", {}).get("background", 0))
 
 
 def see(photos: Sequence[Photo], size: tuple[int, int], color: bool = False) -> Tensor:
@@ -145,7 +156,12 @@ def see(photos: Sequence[Photo], size: tuple[int, int], color: bool = False) -> 
         color: whether in colour, C = 3, or in gray, C = 1.
     """
     views = [
-        prepare(torch.from_numpy((photo.color if color else photo.gray).copy()), torch.from_numpy(photo.mask), size)
+        prepare(
+            torch.from_numpy((photo.color if color else photo.gray).copy()),
+            torch.from_numpy(photo.mask),
+            size,
+            photo.kept,
+        )
         for photo in photos
     ]
     return torch.stack(views)[None].to(device())

@@ -11,7 +11,9 @@ from torch import Tensor
 from pipeline.shards.views import prepare
 
 
-def make_batch(raw: dict[str, Tensor], image_size: tuple[int, int], resolution: int) -> dict[str, Any]:
+def make_batch(
+    raw: dict[str, Tensor], image_size: tuple[int, int], resolution: int, cover: bool = False
+) -> dict[str, Any]:
     """The batch of the contract in `model/__init__.py`, from a collated batch already on its device.
 
     Args:
@@ -21,15 +23,18 @@ def make_batch(raw: dict[str, Tensor], image_size: tuple[int, int], resolution: 
             becomes a channel more, the last. `model` and `origin` (B,) int64.
         image_size: (H', W') of the network's input.
         resolution: R of the network; the stored S must be a multiple, a cell is then full where any of its parts is.
+        cover: whether to tell the object from its background.
 
     Returns:
         `images` (B, V, C, H', W') float32; `occupancy` (B, R, R, R) float32; `points`, `model` and `origin` as
-        given.
+        given. With `cover` as well `cover` (B, V, 1, H', W'), the share of each pixel that the object covers.
     """
     width = raw["views"].shape[-1]
     mask = unpack_bits(raw["masks"], width)
     channels = [raw.get("color", raw["views"])] + ([nearness(raw["depth"])] if "depth" in raw else [])
     batch: dict[str, Any] = {"images": torch.cat([prepare(channel, mask, image_size) for channel in channels], dim=2)}
+    if cover:
+        batch["cover"] = prepare(torch.full_like(raw["views"], 255), mask, image_size)
     if "occupancy" in raw:
         batch["occupancy"] = grids(raw["occupancy"], resolution).float()
     return batch | {name: raw[name] for name in ("points", "model", "origin") if name in raw}

@@ -3,7 +3,8 @@
 A view is a picture, in gray or in colour, with a mask of the object. The network sees the object cropped to its mask,
 with a margin, centred, letterboxed to the network's image size on black: neither the distance of the camera nor the
 shape of the photo matters, and a photo goes through the very steps that the training views went through. Black, because
-a background of zeros adds nothing to a convolution's sums, and networks learn faster from it.
+a background of zeros adds nothing to a convolution's sums, and networks learn faster from it. What was trained with
+`train.augment.background` may be shown the surroundings as well, in the same frame.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ MARGIN = 1.1  # the crop is this much larger than the object's bounding box
 SUPERSAMPLE = 3  # samples per output pixel and axis, so that shrinking a view does not alias
 
 
-def prepare(picture: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
+def prepare(picture: Tensor, mask: Tensor, size: tuple[int, int], keep: bool = False) -> Tensor:
     """Network input from pictures and masks, batched, on whatever device they are.
 
     Args:
         picture: (..., H, W) uint8 grayscale pictures, or (..., H, W, 3) in colour.
         mask: (..., H, W) bool, True on the object. Where it is empty the whole picture is taken.
         size: (height, width) of the network's input.
+        keep: whether what is around the object is left there, beyond the picture as at its border, and not made black.
 
     Returns:
         (..., C, height, width) float32 in [0, 1], C = 1 or 3.
@@ -37,7 +39,9 @@ def prepare(picture: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     picture, mask = picture.reshape(-1, height, width, *channels), mask.reshape(-1, height, width).bool()
     picture = picture.movedim(-1, 1) if channels else picture[:, None]
     mask = mask | ~mask.any(dim=(1, 2), keepdim=True)
-    picture = picture.float() / 255 * mask[:, None]
+    picture = picture.float() / 255
+    if not keep:
+        picture = picture * mask[:, None]
     top, bottom = _extent(mask.any(dim=2))
     left, right = _extent(mask.any(dim=1))
     # Source pixels between two output pixels: the crop has the output's shape and holds the whole box.
@@ -45,7 +49,8 @@ def prepare(picture: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
     ys = _samples((top + bottom) / 2, scale, size[0]) / height * 2 - 1
     xs = _samples((left + right) / 2, scale, size[1]) / width * 2 - 1
     grid = torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)
-    fine = F.grid_sample(picture, grid, mode="bilinear", align_corners=False)
+    beyond = "border" if keep else "zeros"
+    fine = F.grid_sample(picture, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
     return F.avg_pool2d(fine, SUPERSAMPLE).clamp(0, 1).reshape(*batch, -1, *size)
 
 

@@ -20,33 +20,37 @@ HELP = "a plain background, an alpha channel or --mask tells the object"
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo cropped to its object.
+    """A photo cropped to its object, or, where what is around that is kept, whole.
 
     Attributes:
         gray: (H, W) uint8.
         mask: (H, W) bool, True on the object.
         color: (H, W, 3) uint8.
         how: in words, by what the object was cut out.
+        kept: whether what is around the object belongs to the picture.
     """
 
     gray: np.ndarray
     mask: np.ndarray
     color: np.ndarray
     how: str
+    kept: bool = False
 
 
-def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> Photo:
+def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None, keep: bool = False) -> Photo:
     """A photo's object, from an image file, turned upright as its camera says.
 
     Args:
         cut_out: one of CUT_OUTS. `auto` takes the alpha channel where that cuts something out, or else a uniform
             background, or else GrabCut.
         mask: a picture of the photo's size, white on the object, which is taken instead.
+        keep: whether what is around the object is kept, as far as it is opaque.
 
     Raises:
         ValueError: photo or mask is no image that Pillow reads, or they differ in size, or no object is found.
     """
     rgba, count = _opened(path, WIDE if mask is None else None)
+    whole = rgba
     if mask is not None:
         white = grayscale(_opened(mask)[0]) >= 128
         if white.shape != rgba.shape[:2]:
@@ -66,7 +70,10 @@ def read_photo(path: Path, cut_out: str = "auto", mask: Path | None = None) -> P
             raise ValueError(f"expected an object with light and shade, got one that is all black, by {how}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {HELP}") from error
-    return Photo(*_reduced(gray, rgba[..., :3], found), how + f", in the first of {count} frames" * (count > 1))
+    how += f", in the first of {count} frames" * (count > 1)
+    if keep:
+        return Photo(*_surrounded(_averaged(whole), found), how + ", its surroundings kept", kept=True)
+    return Photo(*_reduced(gray, rgba[..., :3], found), how)
 
 
 def _opened(path: Path, longest: int | None = None) -> tuple[np.ndarray, int]:
@@ -106,3 +113,11 @@ def _reduced(gray: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> tuple[np.nd
         return (light / np.maximum(share, 1e-6)).round().clip(0, 255).astype(np.uint8)
 
     return averaged(gray), share >= 0.5, np.stack([averaged(rgb[..., channel]) for channel in range(3)], axis=-1)
+
+
+def _surrounded(rgba: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_reduced`, but the whole picture, black where it is transparent."""
+    factor = -(-max(mask[box(mask)].shape) // LONGEST)
+    seen = Image.fromarray(np.where(rgba[..., 3:] >= 128, rgba[..., :3], np.uint8(0))).reduce(factor)
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).reduce(factor))
+    return np.asarray(seen.convert("L")), share >= 0.5, np.asarray(seen)

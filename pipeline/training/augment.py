@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.training.backgrounds import before
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -30,6 +32,7 @@ class Augment:
         brightness: gray values, and those of colours alike, are multiplied by a factor, up to so much from 1.
         contrast: and raised to a power of exp(u), u up to so far from 0.
         noise: largest standard deviation of Gaussian noise on the object.
+        background: share of the samples whose objects stand before something, see `backgrounds.py`.
         erase: share of the pictures in which a patch, of 2 to 20 % of the picture, is painted black.
     """
 
@@ -39,6 +42,7 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
     noise: float = 0.0
+    background: float = 0.0
     erase: float = 0.0
 
     def __post_init__(self) -> None:
@@ -52,18 +56,24 @@ def augmented(batch: dict[str, Any], how: Augment, *seed: int) -> dict[str, Any]
 
     Args:
         batch: `images` (B, V, C, H, W), first the picture, gray or red, green and blue, 0 its background; and any of
-            `occupancy` (B, R, R, R) and `points` (B, P, 3).
+            `occupancy` (B, R, R, R) and `points` (B, P, 3). For backgrounds also `cover` (B, V, 1, H, W), the share of
+            each pixel that the object covers, which is taken out.
         seed: of what is drawn, as the training's and the step's.
     """
     if how == Augment():
         return batch
-    rng, images = np.random.default_rng(seed), batch["images"]
+    rng, images, given = np.random.default_rng(seed), batch["images"], dict(batch)
+    picture = 3 if images.shape[2] >= 3 else 1
+    if how.background:  # the last channel, to be mirrored and moved alike
+        given["images"] = torch.cat([images, given.pop("cover")], dim=2)
     flipped = torch.from_numpy(rng.random(len(images)) < how.mirror).to(images.device)
-    changed = mirrored(batch, flipped) if how.mirror else dict(batch)
-    views = changed["images"].flatten(0, 1)
-    views = _moved(views, how, rng)
-    picture = 3 if views.shape[1] >= 3 else 1
-    views = torch.cat([_shaded(views[:, :picture], how, rng), views[:, picture:]], dim=1)
+    changed = mirrored(given, flipped) if how.mirror else given
+    views = _moved(changed["images"].flatten(0, 1), how, rng)
+    shown = _shaded(views[:, :picture], how, rng)
+    if how.background:
+        which = torch.from_numpy(rng.random(len(images)) < how.background).to(images.device)
+        shown = before(shown, views[:, -1:], which.repeat_interleave(images.shape[1]), rng)
+    views = torch.cat([shown, views[:, picture : images.shape[2]]], dim=1)
     return changed | {"images": _erased(views, how, rng).unflatten(0, images.shape[:2])}
 
 

@@ -70,4 +70,5 @@ class Feed:
         return map(self._made, loader)
 
     def _made(self, raw: dict[str, Tensor]) -> dict[str, Any]:
-        return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution)
+        cover = self.params.augment.background > 0
+        return make_batch(self.fabric.to_device(raw), self.config.image_size, self.config.resolution, cover)

@@ -26,10 +26,11 @@ CONTINUED = {"train.samples", "train.validations", "train.speed", "device", "pro
 MENDED = {f"train.{name}" for name in "lr lr_warmup weight_decay precision clip_norm accumulate ema".split()}
 # What the weights and the curves depend on, beside the network and its layers.
 CODE = """
-    train.py training/augment.py training/feed.py training/launch.py training/norms.py training/order.py
-    training/params.py training/speed.py training/state.py training/together.py training/updates.py
-    training/validation.py shards/batches.py shards/resident.py shards/views.py scoring/clouds.py scoring/cubes.py
-    scoring/distances.py scoring/predictions.py geometry/isosurface.py geometry/surfaces.py
+    train.py training/augment.py training/backgrounds.py training/feed.py training/launch.py training/norms.py
+    training/order.py training/params.py training/speed.py training/state.py training/together.py
+    training/updates.py training/validation.py shards/batches.py shards/resident.py shards/views.py
+    scoring/clouds.py scoring/cubes.py scoring/distances.py scoring/predictions.py geometry/isosurface.py
+    geometry/surfaces.py
 """.split()
 Facts = dict[str, Any]
 

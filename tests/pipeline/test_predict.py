@@ -55,6 +55,16 @@ def test_one_photo_becomes_one_file(project: Path, capsys: pytest.CaptureFixture
     assert re.fullmatch(rf"out/mesh.GLB: \d+ vertices, \d+ faces, by constant from {path}", second)
 
 
+def test_a_background_is_kept_with_a_word_where_the_network_knows_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("a.png", out="out/mesh.glb", keep_background=True, show=True)
+    told = capsys.readouterr()
+    assert told.err == "warning: constant was not trained with backgrounds: --keep-background confuses it\n"
+    assert "a.png: cut out by its uniform background, its surroundings kept\n" in told.out
+    assert Image.open("out/mesh_seen.png").getpixel((0, 0)) == 255
+
+
 def test_one_photo_may_go_to_a_folder(project: Path) -> None:
     command("a.png", out="out")
     command("a.png", out="out", format="OBJ")

@@ -83,6 +83,28 @@ def test_a_system_in_colour_sees_photos_in_colour(project: Path) -> None:
     assert gray.shape == (1, 1, 1, 16, 16)
 
 
+def test_with_its_background_an_object_is_framed_as_without(project: Path) -> None:
+    """What is kept is around the object, and beyond the photo its border."""
+    answering = load(system="constant")
+    cut = answering.predict("a.png").seen[0]
+    kept = answering.predict("a.png", keep_background=True).seen[0]
+    photo(Path("blue.png"), (20, 90, 160))
+    blue = answering.predict("blue.png", keep_background=True).seen[0]
+    assert kept[0, 0] == kept[-1, -1] == 255 and cut[0, 0] == cut[-1, -1] == 0
+    assert blue[0, 0] == blue[-1, -1] == round(0.299 * 20 + 0.587 * 90 + 0.114 * 160)
+    inside = (kept == blue) & (cut > 0)
+    assert inside.sum() > 20 and np.array_equal(kept[inside], cut[inside])
+
+
+def test_whether_it_was_trained_with_backgrounds_is_known_of_a_network(project: Path) -> None:
+    path = network.CHECKPOINTS / "constant.pt"
+    assert not load(checkpoint=path).backgrounds
+    for share in (0, 0.5):
+        params = f"train: {{augment: {{mirror: 0.5, background: {share}}}}}"
+        checkpoints.save(Path("b.pt"), checkpoints.load(path) | {"params": params})
+        assert load(checkpoint="b.pt").backgrounds == (share > 0)
+
+
 def fitted(points: np.ndarray) -> np.ndarray:
     """Centred, the longest side 1."""
     low, high = points.min(axis=0), points.max(axis=0)

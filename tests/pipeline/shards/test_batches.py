@@ -38,6 +38,17 @@ def test_batch_has_what_was_asked_for() -> None:
     assert batch["occupancy"].min() == 1
 
 
+def test_cover_is_the_share_of_a_pixel_that_the_object_has_be_it_black() -> None:
+    mask = np.zeros((1, 1, 80, 80), bool)
+    mask[..., 20:60, 20:60] = True
+    raw = {"views": torch.zeros(1, 1, 80, 80, dtype=torch.uint8), "masks": torch.from_numpy(np.packbits(mask, axis=-1))}
+    batch = make_batch(raw, (22, 22), 8, cover=True)
+    assert not batch["images"].any() and batch["cover"].shape == batch["images"].shape
+    cover = batch["cover"][0, 0, 0]
+    assert cover.sum().item() == pytest.approx(20**2, rel=0.005)  # the crop is 1.1 times as large as the object
+    assert (cover[3:19, 3:19] == 1).all() and cover[0].max() < 0.1
+
+
 def test_depth_is_a_second_channel_relative_to_the_nearest_point() -> None:
     depth = torch.tensor([[[0.0, 2.0], [2.0 + 3**0.5 * 0.4, 0.0]]], dtype=torch.float64)
     assert nearness(depth).tolist() == [[[0, 255], [153, 0]]]

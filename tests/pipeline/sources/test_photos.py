@@ -152,6 +152,25 @@ def test_a_mask_is_taken_whatever_the_photo(tmp_path: Path) -> None:
         photos.read_photo(tmp_path / "a.png", mask=tmp_path / "none.png")
 
 
+def test_what_is_around_the_object_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    pixels, ball = scene()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(255 * ball.astype(np.uint8)).save(tmp_path / "m.png")
+    read = photos.read_photo(tmp_path / "a.png", mask=tmp_path / "m.png", keep=True)
+    assert read.kept and np.array_equal(read.mask, ball) and np.array_equal(read.color, pixels)
+    assert np.array_equal(read.gray, np.asarray(Image.fromarray(pixels).convert("L")))
+    assert read.how == f"the mask {tmp_path / 'm.png'}, its surroundings kept"
+    Image.fromarray(np.dstack([pixels, 255 * ball.astype(np.uint8)])).save(tmp_path / "b.png")
+    clear = photos.read_photo(tmp_path / "b.png", keep=True)  # whose surroundings nobody sees
+    assert np.array_equal(clear.color[ball], pixels[ball]) and not clear.color[~ball].any()
+    large = Image.fromarray(pixels).resize((1200, 900), Image.Resampling.NEAREST)
+    large.save(tmp_path / "c.png")
+    Image.fromarray(255 * ball.astype(np.uint8)).resize(large.size, Image.Resampling.NEAREST).save(tmp_path / "n.png")
+    small = photos.read_photo(tmp_path / "c.png", mask=tmp_path / "n.png", keep=True)
+    assert small.color.shape == (450, 600, 3) and small.mask.shape == small.gray.shape == (450, 600)
+    assert np.array_equal(small.color[2::5, 2::5], pixels)  # five pixels for one
+
+
 def test_a_large_photo_and_its_mask_are_averaged_together(tmp_path: Path) -> None:
     pixels = np.full((1500, 2100, 3), 40, np.uint8)
     mask = np.zeros((1500, 2100), np.uint8)

@@ -24,7 +24,10 @@ def batch(count: int = 6) -> dict[str, Any]:
     images = torch.zeros(count, 2, 2, 24, 32)
     images[..., 6:18, 8:24] = 0.2 + 0.6 * torch.rand(count, 2, 2, 12, 16, generator=rng)
     occupancy = (torch.rand(count, 8, 8, 8, generator=rng) < 0.5).float()
-    return {"images": images, "occupancy": occupancy, "points": torch.rand(count, 5, 3, generator=rng) - 0.5}
+    cover = torch.zeros(count, 2, 1, 24, 32)
+    cover[..., 6:18, 8:24] = 1
+    points = torch.rand(count, 5, 3, generator=rng) - 0.5
+    return {"images": images, "cover": cover, "occupancy": occupancy, "points": points}
 
 
 def test_a_mirrored_view_is_the_view_of_the_mirrored_shape_in_mirrored_light(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +75,24 @@ def test_nothing_changes_where_all_is_off_and_the_shape_only_where_it_is_mirrore
         assert torch.equal(some["occupancy"][n], grid.flip(0) if turned else grid)
 
 
-@pytest.mark.parametrize("name", ["scale", "shift", "brightness", "contrast", "noise", "erase"])
+def test_the_background_follows_the_object_and_leaves_its_shape() -> None:
+    """Where the object is its pixels are those of the same seed on black, wherever it was moved; the rest is filled."""
+    given, how = batch(), {"mirror": 0.5, "scale": 0.2, "shift": 0.1}
+    plain = augmented(given, Augment(**how), 3)
+    filled = augmented(given, Augment(**how, background=1.0), 3)
+    assert "cover" in given and "cover" not in filled
+    assert torch.equal(filled["occupancy"], plain["occupancy"]) and torch.equal(filled["points"], plain["points"])
+    seen, black = filled["images"][:, :, :1], plain["images"][:, :, :1]
+    inside = torch.nn.functional.avg_pool2d((black > 0).float().flatten(0, 1), 5, 1, 2).view_as(black) > 0.99
+    assert torch.allclose(seen[inside], black[inside], atol=1e-5) and inside.sum() > 500
+    assert (seen[black == 0] > 0).float().mean() > 0.95
+    assert torch.equal(filled["images"][:, :, 1:], plain["images"][:, :, 1:])  # depth has none
+    some = augmented(given, Augment(background=0.5), 3)["images"]
+    same = [torch.equal(a, b) for a, b in zip(some, given["images"], strict=True)]
+    assert 0 < sum(same) < len(same)  # all views of a sample, or none
+
+
+@pytest.mark.parametrize("name", ["scale", "shift", "brightness", "contrast", "noise", "erase", "background"])
 def test_each_change_is_a_function_of_the_seed(name: str) -> None:
     given, how = batch(), Augment(**{name: 0.9 if name == "erase" else 0.2})
     first, again, other = (augmented(given, how, *seed)["images"] for seed in ((1, 2), (1, 2), (1, 3)))
@@ -81,7 +101,7 @@ def test_each_change_is_a_function_of_the_seed(name: str) -> None:
     assert not torch.equal(first, given["images"])
     assert first.shape == given["images"].shape
     assert 0 <= first.min() <= first.max() <= 1
-    assert not first[..., 0, 0].any()  # the background stays black
+    assert first[:, :, 0, 0, 0].any() == (name == "background")  # or else it stays black
 
 
 def test_scale_and_shift_by_hand() -> None:
