@@ -11,6 +11,9 @@ the time is over:
     finals      Systems with all changes that were kept, trained on the training split and scored on the test split
                 beside the nearest training image. The threshold is tuned on the validation split.
 
+A setting may train on another project's views of the same models (`project`), and `held` names views that the held-out
+models are scored on as well, by the same network and threshold: another project's, or before drawn backgrounds.
+
 Trains by the project's own Trainer, from views that were prepared once and lie on the device. Everything is scored by
 IoU at 32^3. Writes FOLDER/recipe.json, anew after every training, and FOLDER/<final>.pt.
 """
@@ -20,12 +23,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import time
 import traceback
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,89 +34,34 @@ import torch
 import yaml
 from torch import Tensor
 
-import model
-from benchmarks.store import AT_ONCE, Late, Store, StoreFeed, read_store
-from model.layers.descriptors import descriptor
+from benchmarks.overlaps import THRESHOLDS, nearest_image, overlaps
+from benchmarks.store import Store
+from benchmarks.trainings import Alone, Trainings, inside
 from pipeline import train
 from pipeline.runtime.files import atomic_write
 from pipeline.runtime.machine import device
-from pipeline.runtime.params import Dataset, build, load, read
-from pipeline.scoring.distances import iou
-from pipeline.scoring.neighbours import nearest_rows
+from pipeline.runtime.params import Dataset, load
 from pipeline.scoring.statistics import intervals, paired
-from pipeline.shards.batches import grids
 from pipeline.training import checkpoints
-from pipeline.training.params import Params
 
-SIDE = 32  # of the grids by which everything is compared
-THRESHOLDS = [round(0.05 * n, 2) for n in range(1, 20)]
 LARGE = 4096  # numbers
+PLAIN = "plain"  # views: the project's own
 
-
-@contextmanager
-def inside(folder: str | Path) -> Iterator[None]:
-    """In a project's folder, whose relative paths the stages use."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-class Alone(train.Trainer):
-    """The trainer, but that its training is not taken up again and takes up none."""
-
-    def _keep(self, now: bool, failed: bool = False) -> None:
-        pass
-
-    def _go_on(self) -> None:
-        pass
-
-
-@torch.inference_mode()
-def overlaps(network: Any, store: Store, rows: Sequence[int], views: int, both: bool = False) -> np.ndarray:
-    """(N * views, T): IoU at SIDE^3 of every view's prediction at each of THRESHOLDS.
-
-    Args:
-        both: whether the mean of the answers to a view and to its mirror image is scored.
-    """
-    network.eval()
-    items = torch.arange(len(rows) * views, device=device())
-    given, found = torch.tensor(rows, device=device()), []
-    for some in items.split(AT_ONCE):
-        batch = store.batch(given[some // views], some % views, network.config.resolution)
-        logits = network.predict(batch["images"]).float()
-        if both:
-            logits = (logits + network.predict(batch["images"].flip(-1)).float().flip(1)) / 2
-        likely, truth = logits.sigmoid(), coarse(batch["occupancy"])
-        found.append(torch.stack([iou(coarse(likely) > t, truth > 0) for t in THRESHOLDS], dim=1))
-    return torch.cat(found).cpu().numpy()
-
-
-def coarse(fields: Tensor) -> Tensor:
-    """(B, R, R, R) -> (B, SIDE, SIDE, SIDE), the largest of each block: passing a threshold first changes nothing."""
-    return torch.nn.functional.max_pool3d(fields[:, None], fields.shape[-1] // SIDE)[:, 0]
-
-
-@torch.inference_mode()
-def nearest_image(store: Store, rows: Sequence[int], asked: Sequence[int], views: int) -> np.ndarray:
-    """(N * views,): IoU at SIDE^3 of the shape of the nearest view of `rows` with each of the views of `asked`."""
-
-    def described(some: Sequence[int], count: int) -> Tensor:
-        images = store.images[list(some), :count].flatten(0, 1)[:, None]
-        return torch.cat([descriptor(part) for part in images.split(AT_ONCE)])
-
-    nearest = nearest_rows(described(asked, views), described(rows, store.views)).to(device()) // store.views
-    found = store.grids[torch.tensor(rows, device=device())[nearest]]
-    truth = store.grids[torch.tensor(asked, device=device()).repeat_interleave(views)]
-    pairs = zip(found.split(AT_ONCE), truth.split(AT_ONCE), strict=True)
-    return torch.cat([iou(grids(a, SIDE), grids(b, SIDE)) for a, b in pairs]).cpu().numpy()
+Scores = dict[str, list[np.ndarray]]  # by kind of views, and then for each fold: the IoU of every held-out view
 
 
 def halved(value: Tensor) -> Tensor:
     """Large arrays of weights in half precision, which costs no score; all else as it is."""
     return value.half() if value.is_floating_point() and value.numel() > LARGE else value
+
+
+def compared(found: list[np.ndarray], base: list[np.ndarray], shapes: list[list[str]]) -> dict[str, Any]:
+    """Mean gain, its interval over the shapes of all folds, and the mean of every fold."""
+    gain = np.concatenate([a - b for a, b in zip(found, base, strict=True)])
+    names = [shape for some in shapes for shape in some]
+    mean, low, high, won = paired(gain[:, None], np.zeros_like(gain)[:, None], names)[:, 0].tolist()
+    folds = [round(float((a - b).mean()), 4) for a, b in zip(found, base, strict=True)]
+    return {"gain": mean, "low": low, "high": high, "won": won, "folds": folds}
 
 
 class Runner:
@@ -131,8 +76,8 @@ class Runner:
     def __init__(self, plan: dict[str, Any], out: Path, until: float):
         self.plan, self.out, self.until = plan, out, until
         out.mkdir(parents=True, exist_ok=True)
-        self.begin = time.monotonic()
-        self.stores: dict[tuple[str, tuple[int, int]], Store] = {}
+        self.trainings = Trainings(plan, until)
+        self.log = self.trainings.log
         self.results: dict[str, Any] = {"device": self.device(), "plan": plan, "ablations": [], "finals": []}
         self.kept: dict[str, Any] = {}
 
@@ -140,45 +85,34 @@ class Runner:
         return torch.cuda.get_device_name() if device() == "cuda" else "cpu"
 
     def write(self) -> None:
-        self.results |= {"seconds": round(time.monotonic() - self.begin, 1), "kept": self.kept}
+        self.results |= {"seconds": round(time.monotonic() - self.trainings.begin, 1), "kept": self.kept}
         with atomic_write(self.out / "recipe.json") as temporary:
             temporary.write_text(json.dumps(self.results) + "\n", encoding="utf-8")
-
-    def store(self, project: str, image_size: tuple[int, int]) -> Store:
-        if (project, image_size) not in self.stores:
-            start, about = time.monotonic(), self.plan["projects"][project]
-            store = read_store(Path(about["folder"]) / "data/shards", image_size)
-            self.stores[project, image_size] = store
-            self.log(f"{project}: {len(store.ids)} rows of {store.views} views, {time.monotonic() - start:.1f} s")
-        return self.stores[project, image_size]
-
-    def log(self, text: str) -> None:
-        print(f"[{time.monotonic() - self.begin:6.1f} s] {text}", flush=True)
 
     def ablations(self) -> None:
         """Every setting on every fold, as long as there is time; then what is kept."""
         about = self.plan["ablations"]
         end = min(self.until, time.monotonic() + about["seconds"])
-        scores: dict[str, list[np.ndarray]] = {}
+        scores: dict[str, Scores] = {}
         shapes: list[list[str]] = []
         for name, changes in about["settings"].items():
-            found = []
+            found: Scores = {}
             for fold in range(about["trained_folds"]):
-                settings = about["common"] | changes
                 try:
-                    result = self.one(about["project"], about["system"], settings, fold, end)
+                    result = self.one(about["project"], about["system"], about["common"] | changes, fold, end)
                 except (ValueError, RuntimeError) as error:
                     self.fail(name, error)
                     break
                 if result is None:
                     break
-                found.append(result.pop("views"))
+                held, views, about_it = result
+                for kind, values in views.items():
+                    found.setdefault(kind, []).append(values)
                 if name == "base":
-                    shapes.append(result.pop("shapes"))
-                result.pop("shapes", None)
-                self.results["ablations"].append({"setting": name, "fold": fold} | result)
+                    shapes.append(held)
+                self.results["ablations"].append({"setting": name, "fold": fold} | about_it)
                 self.write()
-            if len(found) == about["trained_folds"]:
+            if len(found.get(PLAIN, [])) == about["trained_folds"]:
                 scores[name] = found
                 self.judge(name, scores, shapes)
                 self.write()
@@ -186,109 +120,86 @@ class Runner:
         for changes in best.values():
             self.kept |= changes
 
-    def judge(self, name: str, scores: dict[str, list[np.ndarray]], shapes: list[list[str]]) -> None:
-        """Mean gain over the base, and its interval, over the shapes of all folds."""
-        if name == "base":
-            return
+    def judge(self, name: str, scores: dict[str, Scores], shapes: list[list[str]]) -> None:
+        """Mean gain over the base on each kind of views, of the base over itself on plain ones."""
         against = self.plan["ablations"].get("against", {}).get(name, "base")
-        gain = np.concatenate([a - b for a, b in zip(scores[name], scores[against], strict=True)])
-        names = [shape for some in shapes for shape in some]
-        mean, low, high, won = paired(gain[:, None], np.zeros_like(gain)[:, None], names)[:, 0].tolist()
-        error = (high - low) / 3.92
-        kept = mean > max(error, 0.0)
-        fold_means = [round(float((a - b).mean()), 4) for a, b in zip(scores[name], scores[against], strict=True)]
-        about = {"against": against, "gain": mean, "low": low, "high": high, "won": won, "folds": fold_means}
-        self.results.setdefault("gains", {})[name] = about | {"kept": bool(kept)}
-        self.log(f"{name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] {fold_means}")
+        for kind, found in scores[name].items():
+            if name != "base":
+                about = {"against": against} | compared(found, scores[against][kind], shapes)
+            elif kind != PLAIN:
+                about = {"against": PLAIN} | compared(found, scores[name][PLAIN], shapes)
+            else:
+                continue
+            if kind == PLAIN:
+                about["kept"] = about["gain"] > max((about["high"] - about["low"]) / 3.92, 0.0)
+                self.results.setdefault("gains", {})[name] = about
+            else:
+                self.results.setdefault("held", {}).setdefault(kind, {})[name] = about
+            self.log(
+                f"{name}, {kind}: {about['gain']:+.4f} [{about['low']:+.4f}, {about['high']:+.4f}] {about['folds']}"
+            )
 
-    def one(self, project: str, entry: str, settings: dict[str, Any], fold: int, until: float) -> dict[str, Any] | None:
-        """A training on all folds but one, and the scores on that one's shapes; None where time is over."""
-        store = self.store(project, self.image_size(project, entry, settings))
-        folds = self.plan["ablations"]["folds"]
-        pool = store.rows(("train", "val"))
-        held = [row for row in pool if zlib.crc32(store.ids[row].encode()) % folds == fold]
-        rest = set(pool) - set(held)
+    def one(
+        self, project: str, entry: str, settings: dict[str, Any], fold: int, until: float
+    ) -> tuple[list[str], dict[str, np.ndarray], dict[str, Any]] | None:
+        """A training on all folds but one; None where time is over.
+
+        Returns:
+            Of that fold's views the shape, and for each kind of views the IoU, and what was done.
+        """
+        size = self.trainings.image_size(project, entry, settings)
+        plain = self.trainings.store(project, size)
+        store = self.trainings.store(settings.get("project", project), size)
+        pool, held = self.fold(plain, fold)
+        rest = set(store.rows(("train", "val"))) - set(self.fold(store, fold)[1])
         wide = set(store.rows(("train",), variants=True)) if settings.get("variants") else set()
         own = store.origin.tolist()
         rows = sorted(rest | {row for row in wide if own[row] in rest})
-        trained = self.train(project, entry, settings | {"train.seed": fold}, store, rows, held, until)
+        trained = self.trainings.train(
+            project, entry, settings | {"train.seed": fold}, store, rows, self.fold(store, fold)[1], until
+        )
         if trained is None:
             return None
         trainer, about = trained
-        curves = overlaps(trainer.network, store, held, store.views)
-        mirrored = overlaps(trainer.network, store, held, store.views, both=True)
+        curves = overlaps(trainer.network, plain, held, plain.views)
+        mirrored = overlaps(trainer.network, plain, held, plain.views, both=True)
         best, best_mirrored = curves.mean(0).argmax(), mirrored.mean(0).argmax()
         about |= {"iou": float(curves.mean(0).max()), "threshold": THRESHOLDS[best]}
         about |= {"both_iou": float(mirrored.mean(0).max()), "both_threshold": THRESHOLDS[best_mirrored]}
+        found = {PLAIN: curves[:, best].astype(np.float64)}
+        for kind, views in self.plan["ablations"].get("held", {}).items():
+            other = self.trainings.store(views.get("project", project), size)
+            seen = overlaps(
+                trainer.network,
+                other,
+                self.fold(other, fold)[1],
+                other.views,
+                background=views.get("background", False),
+            )
+            found[kind] = seen[:, best].astype(np.float64)
+            about[f"{kind}_iou"] = float(found[kind].mean())
         if "nearest_image" not in self.results.setdefault(f"fold_{fold}", {}):
-            nearest = nearest_image(store, sorted(rest), held, store.views)
+            nearest = nearest_image(plain, sorted(set(pool) - set(held)), held, plain.views)
             self.results[f"fold_{fold}"] = {"nearest_image": float(nearest.mean()), "models": len(held)}
             self.log(f"fold {fold}: nearest image {nearest.mean():.4f}, {len(held)} of {len(pool)} models")
-        self.log(f"  fold {fold} {json.dumps(settings)}: {about['iou']:.4f}, both {about['both_iou']:.4f}")
-        shapes = [store.ids[row] for row in held for _ in range(store.views)]
-        return about | {"views": curves[:, best].astype(np.float64), "shapes": shapes}
+        means = ", ".join(f"{kind} {values.mean():.4f}" for kind, values in found.items())
+        self.log(f"  fold {fold} {json.dumps(settings)}: {means}, both {about['both_iou']:.4f}")
+        return [plain.ids[row] for row in held for _ in range(plain.views)], found, about
 
-    def image_size(self, project: str, entry: str, settings: dict[str, Any]) -> tuple[int, int]:
-        return self.config(project, entry, settings)[1].image_size
-
-    def config(self, project: str, entry: str, settings: dict[str, Any]) -> tuple[Any, Any]:
-        name = self.plan["modules"][entry]
-        with inside(self.plan["projects"][project]["folder"]):
-            values = dict(read("systems").get(entry, {}))
-        values |= {k.removeprefix("system."): v for k, v in settings.items() if k.startswith("system.")}
-        values |= {k.removeprefix(f"{name}."): v for k, v in settings.items() if k.startswith(f"{name}.")}
-        module = model.system(name)
-        known = {k: v for k, v in values.items() if k in module.Config.__dataclass_fields__}
-        return module, build(module.Config, known, entry)
-
-    def train(
-        self,
-        project: str,
-        entry: str,
-        settings: dict[str, Any],
-        store: Store,
-        rows: list[int],
-        val: list[int],
-        until: float,
-    ) -> tuple[Alone, dict[str, Any]] | None:
-        if time.monotonic() > until:
-            return None
-        module, config = self.config(project, entry, settings)
-        start = time.monotonic()
-        with inside(self.plan["projects"][project]["folder"]):
-            values = read("train") | {"augment": {}}
-            for key, value in settings.items():
-                if key.startswith("train.augment."):
-                    values["augment"][key.rpartition(".")[2]] = value
-                elif key.startswith("train."):
-                    values[key.removeprefix("train.")] = value
-            params = build(Params, values, "train")
-            categories = load("dataset", Dataset).categories
-            fabric = train.launch(train.precision(params, module.Model))
-            trainer = Alone(fabric, entry, module, config, params, categories)
-            trainer.feed = StoreFeed(store, rows, val, until, params, config)
-            try:
-                best, _ = trainer.train()
-            except Late:
-                self.log(f"{entry} {json.dumps(settings)}: given up, no time")
-                return None
-        trainer.network = trainer.updates.averaged
-        trainer.network.load_state_dict(best["state"])
-        seconds = time.monotonic() - start
-        about: dict[str, Any] = {"entry": entry, "project": project, "settings": settings, "seed": params.seed}
-        about |= {"seconds": round(seconds, 1), "samples": params.steps * params.batch_size, "models": len(rows)}
-        about |= {"best_samples": best["samples"], "curve": trainer.state.rows}
-        return trainer, about
+    def fold(self, store: Store, fold: int) -> tuple[list[int], list[int]]:
+        """Rows of all models that are trained on or validated with, and of those that this fold holds out."""
+        pool, folds = store.rows(("train", "val")), self.plan["ablations"]["folds"]
+        return pool, [row for row in pool if zlib.crc32(store.ids[row].encode()) % folds == fold]
 
     def final(self, final: dict[str, Any]) -> None:
         """A system of the plan with what was kept, if there is time."""
         settings = self.plan.get("final_common", {}) | self.kept | final["settings"]
         project = final["project"]
-        store = self.store(project, self.image_size(project, final["system"], settings))
+        store = self.trainings.store(project, self.trainings.image_size(project, final["system"], settings))
         rows = store.rows(("train",), bool(settings.get("variants")), self.first(final, "first"))
         few = self.first(final, "tested")
         val, test = (store.rows((split,), first=few) for split in ("val", "test"))
-        trained = self.train(project, final["system"], settings, store, rows, val, self.until)
+        trained = self.trainings.train(project, final["system"], settings, store, rows, val, self.until)
         if trained is None:
             self.log(f"{final['name']}: left out, no time")
             return
@@ -298,7 +209,7 @@ class Runner:
             about |= self.scored(trainer, store, rows, val, test)
         self.results["finals"].append(about)
         if final.get("weights", True):
-            folder = Path(self.plan["projects"][project]["folder"])
+            folder = self.trainings.folder(project)
             checkpoint = checkpoints.load(folder / train.CHECKPOINTS / f"{final['system']}.pt")
             checkpoint["state"] = {name: halved(value) for name, value in checkpoint["state"].items()}
             checkpoints.save(self.out / f"{final['name']}.pt", checkpoint)
@@ -314,7 +225,7 @@ class Runner:
         """The first so many models of every category, by the root's all.csv; None for all."""
         if key not in final:
             return None
-        with inside(self.plan["projects"][final["project"]]["folder"]):
+        with inside(self.trainings.folder(final["project"])):
             path = Path(load("dataset", Dataset).root) / "all.csv"
             rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         found: dict[str, list[str]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,20 @@ class Late(Exception):
 class Store:
     """Shards on the device, a row a model: prepared views (N, V, 1, H, W), packed grids, points or None.
 
+    `cover` (N, V, 1, H, W) uint8 is how much of each pixel the object covers, 255 all of it.
+
     `origin` (N,) is the row of the model that a row is a variant of, its own where it is none.
     """
 
     images: Tensor
+    cover: Tensor
     grids: Tensor
     points: Tensor | None
     origin: Tensor
     synsets: list[str]
     ids: list[str]
     splits: list[str]
+    unpacked: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def views(self) -> int:
@@ -55,27 +59,38 @@ class Store:
             if split in splits and (variants or own[row] == row) and (first is None or name in first)
         ]
 
-    def batch(self, rows: Tensor, views: Tensor, resolution: int) -> dict[str, Any]:
+    def filled(self, resolution: int) -> Tensor:
+        """(N, R, R, R) bool, the grids of all rows; worked out once, as that is slow."""
+        if resolution not in self.unpacked:
+            self.unpacked[resolution] = torch.cat([grids(some, resolution) for some in self.grids.split(32)])
+        return self.unpacked[resolution]
+
+    def batch(self, rows: Tensor, views: Tensor, resolution: int, cover: bool = False) -> dict[str, Any]:
+        """As `make_batch` has it, of single views (B,) of the rows (B,)."""
         found = {
             "images": self.images[rows, views][:, None],
-            "occupancy": grids(self.grids[rows], resolution).float(),
+            "occupancy": self.filled(resolution)[rows].float(),
             "model": rows,
             "origin": self.origin[rows],
         }
+        if cover:
+            found["cover"] = self.cover[rows, views][:, None].float() / 255
         return found | ({} if self.points is None else {"points": self.points[rows]})
 
 
 def read_store(folder: Path, image_size: tuple[int, int]) -> Store:
     """All shards of a folder; variants are rows of the training split."""
-    images, packed, points, synsets, ids, splits = [], [], [], [], [], []
+    images, cover, packed, points, synsets, ids, splits = [], [], [], [], [], [], []
     for path in sorted(folder.glob("*/*.h5")):
         with h5py.File(path, locking=False) as file:
             synset, split = str(file.attrs["synset"]), str(file.attrs["split"])
             names = [value.decode() for value in file["model_id"][:]]
             for start in range(0, len(names), 32):
                 views = torch.from_numpy(file["views"][start : start + 32]).to(device())
-                masks = torch.from_numpy(file["masks"][start : start + 32]).to(device())
-                images.append(prepare(views, unpack_bits(masks, views.shape[-1]), image_size))
+                masks = unpack_bits(torch.from_numpy(file["masks"][start : start + 32]).to(device()), views.shape[-1])
+                images.append(prepare(views, masks, image_size))
+                covered = prepare(torch.full_like(views, 255), masks, image_size)
+                cover.append((255 * covered).round().to(torch.uint8))
             packed.append(torch.from_numpy(file["occupancy"][:]).to(device()))
             if "points" in file:
                 points.append(torch.from_numpy(file["points"][:]).to(device()))
@@ -87,7 +102,7 @@ def read_store(folder: Path, image_size: tuple[int, int]) -> Store:
     origin = torch.tensor([row_of[name] for name in owner], device=device())
     splits = ["train" if of == VARIANTS else of for of in splits]
     clouds = torch.cat(points) if len(points) == len(packed) else None
-    return Store(torch.cat(images), torch.cat(packed), clouds, origin, synsets, ids, splits)
+    return Store(torch.cat(images), torch.cat(cover), torch.cat(packed), clouds, origin, synsets, ids, splits)
 
 
 class StoreFeed(Feed):
@@ -128,4 +143,5 @@ class StoreFeed(Feed):
         return (self._batch(rows, some, views) for some in items.split(AT_ONCE))
 
     def _batch(self, rows: Tensor, items: Tensor, views: int) -> dict[str, Any]:
-        return self.store.batch(rows[items // views], items % views, self.config.resolution)
+        cover = self.params.augment.background > 0
+        return self.store.batch(rows[items // views], items % views, self.config.resolution, cover)

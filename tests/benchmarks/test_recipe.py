@@ -23,15 +23,20 @@ RECALL |= {"side": R, "grid_channels": [16, 8], "refine_channels": 8, "key_width
 PLAN: dict[str, Any] = {
     "views": 2,
     "modules": {"recall": "recall"},
-    "projects": {"boxes": {"folder": "boxes"}},
+    "projects": {"boxes": {"folder": "boxes"}, "others": {"folder": "boxes"}},
     "ablations": {
         "project": "boxes",
         "system": "recall",
         "folds": 2,
         "trained_folds": 2,
-        "seconds": 300,
+        "seconds": 3000,
         "common": {"train.samples": 64, "system.dice_weight": 0.5},
-        "settings": {"base": {}, "cross_entropy": {"system.dice_weight": 0.0}, "balanced": {"train.balanced": True}},
+        "held": {"behind": {"background": True}, "same": {"project": "others"}},
+        "settings": {
+            "base": {},
+            "cross_entropy": {"system.dice_weight": 0.0},
+            "others": {"project": "others", "train.balanced": True, "train.augment.background": 0.5},
+        },
     },
     "final_common": {"train.samples": 160},
     "finals": [{"name": "last", "project": "boxes", "system": "recall", "settings": {}}],
@@ -54,13 +59,14 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_plan_is_worked_through(plan: Path) -> None:
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "benchmarks.recipe", str(plan), "--out", str(plan.parent / "out")]
+    arguments = f"-m benchmarks.recipe {plan} --out {plan.parent / 'out'} --seconds 3000"
+    command = [sys.executable, *arguments.split()]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = json.loads((plan.parent / "out/recipe.json").read_text())
     assert "failed" not in found, found["failed"]
     assert [(row["setting"], row["fold"]) for row in found["ablations"]] == [
-        (name, fold) for name in ("base", "cross_entropy", "balanced") for fold in (0, 1)
+        (name, fold) for name in ("base", "cross_entropy", "others") for fold in (0, 1)
     ]
     means = {name: [row["iou"] for row in found["ablations"] if row["setting"] == name] for name in found["gains"]}
     base = [row["iou"] for row in found["ablations"] if row["setting"] == "base"]
@@ -68,6 +74,12 @@ def test_a_plan_is_worked_through(plan: Path) -> None:
         expected = [a - b for a, b in zip(means[name], base, strict=True)]
         assert gain["folds"] == pytest.approx(expected, abs=1e-4)
         assert gain["low"] <= gain["gain"] <= gain["high"]
+    # The other project's views are the same here, and before backgrounds they are others.
+    nothing = found["held"]["same"]["base"]
+    assert nothing["against"] == "plain" and nothing["gain"] == nothing["low"] == nothing["high"] == 0
+    assert {k: v for k, v in found["gains"]["others"].items() if k != "kept"} == found["held"]["same"]["others"]
+    for row in found["ablations"]:
+        assert row["same_iou"] == pytest.approx(row["iou"]) and row["behind_iou"] != row["iou"]
     # Each fold is held out once, and what is looked up then comes from the others.
     held = [found[f"fold_{fold}"]["models"] for fold in (0, 1)]
     assert sum(held) == len(SYNSETS) * (COUNTS["train"] + COUNTS["val"]) and min(held) > 0
