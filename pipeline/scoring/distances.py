@@ -5,13 +5,27 @@ Names say it in full: what papers call "Chamfer distance" differs by squares and
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 CHUNK_PAIRS = 2**25  # distances in memory at a time, 128 MiB as float32
-LEAF = 64  # points in a leaf of a k-d tree
-NEIGHBOURHOODS = 16  # a side of the cube, by which queries are put in order
 LEAST = 1e-7  # the least probability that `log_loss` gives to what is there
+
+
+def _k_d_trees() -> Any:
+    """The class of k-d trees of pykdtree, exact as SciPy's in half the time, or else of that, or else None."""
+    for library in ("pykdtree.kdtree", "scipy.spatial"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(library).KDTree
+    return None
+
+
+K_D_TREE = _k_d_trees()  # before there are forks, as the threads of what they import themselves have no limit
 
 
 def iou(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -115,8 +129,8 @@ def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         b: (M, 3) float points, M >= 1.
 
     Returns:
-        Euclidean distances (N,) float32 and indices (N,) int64 into `b`, on the device of `a`. On the CPU from SciPy's
-        k-d tree where there is one, otherwise, and on CUDA, from all pairs in chunks of bounded memory.
+        Euclidean distances (N,) float32 and indices (N,) int64 into `b`, on the device of `a`. On the CPU from a k-d
+        tree where a library has one, otherwise, and on CUDA, from all pairs in chunks of bounded memory.
 
     Raises:
         ValueError: a set is empty or not (N, 3), or on the CPU not finite.
@@ -124,21 +138,12 @@ def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     for name, points in (("first", a), ("second", b)):
         if points.ndim != 2 or points.shape[1] != 3 or not len(points):
             raise ValueError(f"distances: expected points of shape (N, 3), N >= 1, got {tuple(points.shape)} as {name}")
-    if a.is_cuda:
+    if a.is_cuda or K_D_TREE is None:
         return all_pairs_nearest(a, b)
-    try:
-        from scipy.spatial import cKDTree
-    except ImportError:
-        return all_pairs_nearest(a, b)
-    # Of sets that lie apart, a loose tree of large leaves answers faster than the default one; and faster still where
-    # one query is near the last.
-    tree = cKDTree(b.detach().numpy(), leafsize=LEAF, compact_nodes=False, balanced_tree=False)
-    x, y, z = ((a.detach() + 0.5) * NEIGHBOURHOODS).clamp(0, NEIGHBOURHOODS - 1).to(torch.int16).unbind(1)
-    order = ((x * NEIGHBOURHOODS + y) * NEIGHBOURHOODS + z).argsort(stable=True)
-    distances, indices = torch.empty(len(a)), torch.empty(len(a), dtype=torch.int64)
-    found = tree.query(a.detach()[order].numpy())
-    distances[order], indices[order] = torch.from_numpy(found[0]).float(), torch.from_numpy(found[1])
-    return distances, indices
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise ValueError("distances: expected finite points, got NaN or infinity")
+    distances, indices = K_D_TREE(b.detach().double().numpy()).query(a.detach().double().numpy())
+    return torch.from_numpy(distances).float(), torch.from_numpy(indices.astype(np.int64))
 
 
 def all_pairs_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

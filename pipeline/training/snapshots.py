@@ -10,15 +10,17 @@ samples         (N,)      int64    on how many was trained, at each of N validat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from pipeline.runtime.files import atomic_write
 from pipeline.scoring.predictions import Prediction, predict
+
+if TYPE_CHECKING:  # takes seconds, for which nobody waits who only reads
+    from lightning_fabric import Fabric
 
 SNAPSHOTS = Path("data/snapshots")
 COUNT = 4

@@ -128,11 +128,17 @@ def test_all_pairs_agree_with_scipy(monkeypatch, pairs):
         np.testing.assert_array_equal(found[1].numpy(), indices)
 
 
-def test_without_scipy_the_result_is_the_same(monkeypatch):
+@pytest.mark.parametrize("missing", [(), ("pykdtree.kdtree",), ("pykdtree.kdtree", "scipy.spatial")])
+def test_the_result_is_the_same_whatever_library_there_is(monkeypatch, missing):
     a, b = cloud(100, 3), cloud(80, 4)
-    expected = nearest(a, b)
-    monkeypatch.setitem(sys.modules, "scipy.spatial", None)  # makes its import fail
+    expected = all_pairs_nearest(a, b)
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)  # makes its import fail
+    trees = distances._k_d_trees()
+    assert (trees.__module__.split(".")[0] if trees else "") == ["pykdtree", "scipy", ""][len(missing)]
+    monkeypatch.setattr(distances, "K_D_TREE", trees)
     torch.testing.assert_close(nearest(a, b), expected)
+    assert torch.equal(nearest(a, b)[1], expected[1])
 
 
 def test_distances_an_axis_at_a_time_keep_their_digits():
