@@ -229,7 +229,9 @@ def open_sky(scene: o3d.t.geometry.RaycastingScene, point: np.ndarray, normal: n
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    squares = vectors * vectors
+    length = np.sqrt(squares[..., 0] + squares[..., 1] + squares[..., 2])  # NumPy's sum over three is slow
+    return vectors / np.maximum(length, 1e-12)[..., None]
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

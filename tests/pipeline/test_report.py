@@ -21,13 +21,14 @@ from PIL import Image
 
 from pipeline.baselines import Baselines
 from pipeline.compare import compare
+from pipeline.exhibits.drawn import looked_up, photo
 from pipeline.geometry.surfaces import mesh_occupancy
 from pipeline.metrics import Evaluation
 from pipeline.metrics import Params as MetricsParams
 from pipeline.pages import heat, pictures
 from pipeline.pages.results import read_samples
 from pipeline.pages.scores import GROUPS
-from pipeline.report import Params, looked_up, photo, report
+from pipeline.report import Params, report
 from pipeline.scoring import scorer
 from pipeline.shards.layout import ShardDataset
 from pipeline.training import snapshots
