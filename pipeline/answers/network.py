@@ -143,8 +143,11 @@ def trained(path: Path, threshold: float | None) -> Network:
 
 def _backgrounds(info: dict[str, Any]) -> bool:
     """Whether the params.yaml of a checkpoint's training has `train.augment.background`."""
-    train = (yaml.safe_load(info.get("params", "")) or {}).get("train", {})
-    return bool(train.get("augment", {}).get("background", 0))
+    try:
+        train = (yaml.safe_load(info.get("params") or "") or {}).get("train") or {}
+        return bool((train.get("augment") or {}).get("background"))
+    except (yaml.YAMLError, AttributeError):
+        return False  # of a checkpoint from elsewhere, whose settings are nobody's
 
 
 def see(photos: Sequence[Photo], size: tuple[int, int], color: bool = False) -> Tensor:

@@ -7,16 +7,21 @@ Cells where they agree are settled. The rest are inside or outside such that, in
 is least: what lines through holes bite out of a body is given back, and what they add in the air is taken away. Both
 sums hardly hang on the resolution. It is a minimal cut of a graph (Boykov & Jolly 2001), exact, with the fewest cells
 inside where several are.
+
+Where more than MOST of the cube is in doubt, as of a box without half its walls, there is no body to mend, and a cut
+would take long: a region is inside then where most directions say so, and most of its border is surface or lid.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 LEAST = 2  # directions without which cells that no direction holds for outside are in doubt as well
 BORDER = 3 / 32
+MOST = 1 / 8
 
 
 def inside(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) -> np.ndarray:
@@ -31,6 +36,8 @@ def inside(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) 
     count = np.count_nonzero(doubtful)
     if not count:
         return held
+    if count > MOST * shell.size:
+        return _walled(held, yes, shell | lid)
     source, sink, own, worth = count, count + 1, np.arange(count, dtype=np.int32), lean[doubtful]
     node = np.where(shell, -1, np.where(held, source, sink)).astype(np.int32)
     node[doubtful] = own
@@ -50,3 +57,19 @@ def inside(yes: np.ndarray, no: np.ndarray, shell: np.ndarray, lid: np.ndarray) 
     reached[breadth_first_order(left > 0, source, return_predecessors=False)] = True
     held[doubtful] = reached[:count]
     return held
+
+
+def _walled(held: np.ndarray, yes: np.ndarray, wall: np.ndarray) -> np.ndarray:
+    """The connected regions of `held` that LEAST directions hold, on average, and whose border is mostly wall."""
+    region, count = ndimage.label(held)
+    borders = np.zeros((2, count + 1))
+    for axis in range(3):
+        for side, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            at, beside = ([slice(None)] * axis + [part] for part in (side, other))
+            edge = (region[tuple(at)] > 0) & (region[tuple(beside)] == 0)
+            into, found = wall[tuple(beside)][edge], region[tuple(at)][edge]
+            borders += [np.bincount(found[into == sort], minlength=count + 1) for sort in (False, True)]
+    voters = np.bincount(region.ravel(), yes.ravel()) / np.maximum(np.bincount(region.ravel()), 1)
+    inside = (voters >= LEAST) & (borders[0] <= borders[1])
+    inside[0] = False
+    return np.asarray(inside[region])

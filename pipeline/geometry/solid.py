@@ -24,7 +24,7 @@ from pipeline.geometry.points import INWARD, in_cells
 
 # Lines through cell centres: leading axis, second axis, cells climbed along it per cell. Lines led by y run down.
 LINES = ((0, 1, 0), (2, 1, 0), (0, 2, 1), (0, 2, -1), (1, 0, 0), (1, 0, 1), (1, 0, -1), (1, 2, 1), (1, 2, -1))
-CRACK = 1 / 64  # so wide a cell is in which air moves, or wider: gaps around doors and drawers are shut at any R
+CRACK = 1 / 64  # the least width of cells in which air moves: gaps around doors are shut at 64 and its multiples
 JITTER = (0.0137, -0.0091)  # in cells: keeps lines off the edges and faces that lie on cell centres
 
 

@@ -13,7 +13,7 @@ from pipeline.records.journal import open_journal
 from pipeline.records.parallel import Lost, parallel
 from pipeline.records.records import parts_sha256
 from pipeline.runtime.files import sha256, told
-from pipeline.sources import tree
+from pipeline.sources import layout, tree
 from pipeline.sources.layout import ModelRef
 from pipeline.sources.registry import LAYOUTS
 
@@ -39,7 +39,7 @@ def check_all(root: Path, refs: Sequence[ModelRef], rows: list[dict[str, str]], 
         if lost := looks.absent(json.loads(watched)):
             absent.append(f"{refs[n].synset}/{refs[n].model_id} {lost[0]}")
 
-    with open_journal(CACHE, records.code_sha256(__name__, tree.__name__)[:16]) as journal:
+    with open_journal(CACHE, records.code_sha256(__name__, tree.__name__, layout.__name__)[:16]) as journal:
         for n, (ref, values) in enumerate(zip(refs, rows, strict=True)):
             if values["status"]:
                 continue

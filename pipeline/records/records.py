@@ -159,9 +159,10 @@ def _of_array(environment: Mapping[str, str]) -> Part | None:
         return None
     try:
         own, count, least, most, step = (int(environment[name]) for name in names)
-        if least + step * (count - 1) != most:
-            raise ValueError(f"{count} from {least} to {most}")
-        return (own - least) // step, count
+        place, rest = divmod(own - least, step)
+        if least + step * (count - 1) != most or rest or not 0 <= place < count:
+            raise ValueError(f"{own} of {count} from {least} to {most}")
+        return place, count
     except (ValueError, KeyError, ZeroDivisionError) as error:
         expected = "SLURM_ARRAY_TASK_ID: expected an array whose numbers go by steps, or --rank and --world-size"
         raise ValueError(f"{expected}, got {error}") from error
@@ -212,18 +213,18 @@ def make(
         return
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("rejects.json"), json.dumps(rejects, indent=1, sort_keys=True))
+        remarks: dict[str, str] = {}
         for entry, file in zip(usable, files, strict=True):
             if entry.ref.model_id not in rejects:
-                archive.writestr(zipfile.ZipInfo(f"{entry.ref.model_id}.npz"), file.read_bytes())
-    if job.painted:
-        with Archive(out) as made:
-            remarks = {name: remark for name in made.model_ids if (remark := made.remark(name))}
+                record = file.read_bytes()
+                archive.writestr(zipfile.ZipInfo(f"{entry.ref.model_id}.npz"), record)
+                if job.painted and (remark := _remark(record)):
+                    remarks[entry.ref.model_id] = remark
         if remarks:
-            first = min(remarks)
-            print(
-                f"{label}: {len(remarks)} models drawn without what is damaged, as {first}: {remarks[first]}",
-                flush=True,
-            )
+            archive.writestr(zipfile.ZipInfo("remarks.json"), json.dumps(remarks, indent=1, sort_keys=True))
+    if remarks:
+        first = min(remarks)
+        print(f"{label}: {len(remarks)} models drawn without what is damaged, as {first}: {remarks[first]}", flush=True)
 
 
 def _make(
@@ -346,6 +347,8 @@ class Archive:
         names = sorted(name for name in self._zip.namelist() if name.endswith(".npz"))
         self.model_ids = tuple(name.removesuffix(".npz") for name in names)
         self.rejects: dict[str, list[str]] = json.loads(self._zip.read("rejects.json"))
+        marked = "remarks.json" in self._zip.namelist()
+        self.remarks: dict[str, str] = json.loads(self._zip.read("remarks.json")) if marked else {}
 
     def __enter__(self) -> Archive:
         return self
@@ -368,12 +371,16 @@ class Archive:
 
     def remark(self, model_id: str) -> str:
         """What is amiss with a record, empty where it is as it should be."""
-        with np.load(io.BytesIO(self._zip.read(f"{model_id}.npz"))) as arrays:
-            return str(arrays[REMARK]) if REMARK in arrays else ""
+        return self.remarks.get(model_id, "")
 
     def checksum(self, model_id: str) -> str:
         """Changes with the content of the record."""
         return f"{self._zip.getinfo(f'{model_id}.npz').CRC:08x}"
+
+
+def _remark(record: bytes) -> str:
+    with np.load(io.BytesIO(record)) as arrays:
+        return str(arrays[REMARK]) if REMARK in arrays else ""
 
 
 def seeded(*parts: object) -> np.random.Generator:

@@ -104,7 +104,7 @@ def _shrec16(path: Path, content: bytes) -> list[Listed]:
 def _pix2vox(path: Path, content: bytes) -> list[Listed]:
     with listing(str(path), "taxonomy_id, train, val and test"):
         return [
-            ((known(str(category["taxonomy_id"])), model_id), split)
+            ((known(str(category["taxonomy_id"])), model_id.strip()), split)
             for category in json.loads(content)
             for split in SPLITS
             for model_id in category[split]

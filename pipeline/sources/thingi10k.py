@@ -45,7 +45,8 @@ def _table(root: Path, locations: Sequence[str], name: str, key: str, value: str
         if ("/" + location).endswith("/" + name):
             with doubted(location, f"rows with {key} and {value}", doubts):
                 text = tree.read(root, location).decode("utf-8-sig", "replace")
-                for row in csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True):
+                rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+                for row in rows if {key, value} <= set(rows.fieldnames or ()) else ():
                     found[(row[key] or "").strip()] = (row[value] or "").strip()
     return found, doubts
 

@@ -43,7 +43,9 @@ def _finite(found: Surface | None) -> Surface | None:
     """With white for colours that are no numbers."""
     if found is None or all(np.isfinite(part).all() for part in (found.looks.shade, found.looks.colours)):
         return found
-    shade, colours = (np.nan_to_num(part, nan=1.0) for part in (found.looks.shade, found.looks.colours))
+    shade, colours = (
+        np.where(np.isfinite(part), part, np.float32(1)) for part in (found.looks.shade, found.looks.colours)
+    )
     why = found.looks.lost or "expected finite colours, found others"
     return replace(found, looks=replace(found.looks, shade=shade, colours=colours, lost=why))
 

@@ -76,9 +76,11 @@ def _attributes(document: Document, primitive: dict[str, Any], count: int) -> di
         raise
     except Exception:  # of structures that glTF does not allow; the shape is sound
         found = {name: np.zeros(0) for name in primitive["attributes"] if name.startswith(wanted)}
-    least = {name: (count, 3 if name == "COLOR_0" else 2) for name in found}
-    lost = {name: np.full(shape, np.nan) for name, shape in least.items()}
-    return {name: found[name] if found[name].shape >= least[name] else lost[name] for name in found}
+    for name, values in found.items():
+        width = 3 if name == "COLOR_0" else 2
+        if values.ndim != 2 or len(values) < count or values.shape[1] < width:
+            found[name] = np.full((count, width), np.nan)
+    return found
 
 
 def _material(document: Document, told: dict[str, Any], beside: Beside) -> Material:

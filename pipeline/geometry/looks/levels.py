@@ -19,9 +19,9 @@ def eight_bits(image: Any) -> Any:
 
 def _bytes(values: np.ndarray) -> np.ndarray:
     """Gray levels as uint8: fractions up to 1, or integers of the least of DEPTHS that has room for all of them."""
-    brightest = np.nanmax(values)
+    brightest = np.max(values, where=np.isfinite(values), initial=0)
     if values.dtype.kind == "f" and brightest <= 1:
         white = 1
     else:
         white = next((2**bits - 1 for bits in DEPTHS if brightest < 2**bits), brightest)
-    return np.nan_to_num(255.0 * values / white).clip(0, 255).astype(np.uint8)
+    return np.nan_to_num(255.0 * values / max(white, 1)).clip(0, 255).astype(np.uint8)

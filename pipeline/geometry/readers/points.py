@@ -23,8 +23,9 @@ def read(data: bytes) -> np.ndarray:
     try:
         announced = int(first) if len(first.split()) == 1 else None
         rows = io.BytesIO(text if announced is None else rest)
-        if not rows.getvalue():
+        if not any(line.split(b"#")[0].strip() for line in rows):
             raise ValueError("none")
+        rows.seek(0)
         found = np.loadtxt(rows, usecols=(0, 1, 2), ndmin=2)
     except ValueError as error:
         raise MeshError("unreadable", f"expected three numbers a line, got {error}") from error

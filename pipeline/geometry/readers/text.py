@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from pipeline.geometry.errors import MeshError
 
@@ -13,6 +14,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_COMMENT = re.compile(rb"(?m)#.*|^comment\b.*")
 
 
 def plain(data: bytes) -> bytes:
@@ -20,7 +22,7 @@ def plain(data: bytes) -> bytes:
 
     Raises:
         MeshError: `unreadable`, where UTF-16 or UTF-32 is announced and does not follow, or bytes of 0 stand in the
-            text, as of a part that was never written.
+            text, but for comments, as of a part that was never written.
     """
     if encoding := _wide(data):
         try:
@@ -29,7 +31,9 @@ def plain(data: bytes) -> bytes:
             raise MeshError("unreadable", f"expected text in {encoding.upper()}, got {error}") from error
     data = data.rstrip(b"\0")
     if b"\0" in data:
-        raise MeshError("unreadable", f"expected text, got a byte of 0 after {data.index(0)} others")
+        data = _COMMENT.sub(lambda found: found[0].replace(b"\0", b" "), data)
+        if b"\0" in data:
+            raise MeshError("unreadable", f"expected text, got a byte of 0 after {data.index(0)} others")
     if codecs.BOM_UTF8 in data:
         data = data.replace(codecs.BOM_UTF8, b"")
     if b"\r" in data:

@@ -24,7 +24,10 @@ SUPPORTS = ("support", "solidsupport")
 START = "3D/3dmodel.model"
 # What slicers note of the parts of objects: some change how others are printed, or are cut out of them.
 NOTES = ("metadata/slic3r_pe_model.config", "metadata/model_settings.config")
-_MODIFIER = re.compile(rb'(?:"volume_type" value|subtype)="(?!ModelPart"|normal_part")(\w+)"|"modifier" value="1"')
+_MODIFIER = re.compile(
+    rb"""(?:["']volume_type["'] value|subtype)=["'](?!(?:ModelPart|normal_part)["'])(\w+)"""
+    rb"""|["']modifier["'] value=["']1["']"""
+)
 DEEP = 50  # components within one another
 
 

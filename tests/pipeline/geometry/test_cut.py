@@ -21,19 +21,19 @@ def cost(grid: np.ndarray, lean: np.ndarray, shell: np.ndarray, lid: np.ndarray)
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_costs_less(seed: int) -> None:
-    """Against all the ways to settle ten doubtful cells of 4^3."""
+    """Against all the ways to settle eight doubtful cells of 4^3."""
     rng = np.random.default_rng(seed)
     shell, lid = rng.random((2, 4, 4, 4)) < 0.2
     lid &= ~shell
     yes = rng.choice([0, 9], (4, 4, 4)).astype(np.int8)
     no = 9 - yes
     open_ = np.argwhere(~shell)
-    doubtful = tuple(rng.permutation(open_)[:10].T)
-    yes[doubtful] = rng.integers(3, 7, 10)
+    doubtful = tuple(rng.permutation(open_)[:8].T)
+    yes[doubtful] = rng.integers(3, 7, 8)
     no[doubtful] = 9 - yes[doubtful]
     found = cut.inside(yes, no, shell, lid)
     lean, best = yes - no, np.inf
-    for bits in product((False, True), repeat=10):
+    for bits in product((False, True), repeat=8):
         other = (lean > 0) & ~shell
         other[doubtful] = bits
         best = min(best, cost(other, lean, shell, lid))
@@ -67,3 +67,14 @@ def test_few_directions_that_none_contradicts_are_not_enough() -> None:
     assert not cut.inside(yes, no, none, none).any()
     yes[8, 8, 8] = cut.LEAST
     assert cut.inside(yes, no, none, none).sum() == 1
+
+
+def test_where_much_is_in_doubt_regions_without_walls_are_empty() -> None:
+    """Half of the cube, held by few directions more than not, is inside behind walls alone."""
+    yes, shell = np.zeros((2, 16, 16, 16), np.int8)
+    yes[4:12] = 5
+    no, none = np.int8(9) - yes, np.zeros(yes.shape, bool)
+    assert not cut.inside(yes, no, none, none).any()
+    shell[[3, 12]] = 1
+    walls = shell.astype(bool)
+    assert np.array_equal(cut.inside(yes, no, walls, none), (yes > 0) & ~walls)

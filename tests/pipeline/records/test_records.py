@@ -249,7 +249,11 @@ def test_a_job_of_an_array_knows_its_part(
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert records.part_of(None, None) == part and records.part_of(1, 2) == (1, 2)
     monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", str(most + 1))  # as of 1,3,7, whose places nobody knows
-    with pytest.raises(ValueError, match=f"an array whose numbers go by steps, .*, got {count} from {least} to"):
+    with pytest.raises(ValueError, match=f"an array whose numbers go by steps, .*, got .* of {count} from {least} to"):
+        records.part_of(None, None)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", str(most))
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(most + 10 * count))
+    with pytest.raises(ValueError, match=f"got {most + 10 * count} of {count} from {least} to {most}"):
         records.part_of(None, None)
     monkeypatch.delenv("SLURM_ARRAY_TASK_COUNT")
     with pytest.raises(ValueError, match="or --rank and --world-size, got 'SLURM_ARRAY_TASK_COUNT'"):

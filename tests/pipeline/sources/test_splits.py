@@ -58,6 +58,11 @@ def test_a_list_of_ones_own_may_name_categories(tmp_path: Path) -> None:
         ("all.csv", b"\xff\xfe\x00", "expected a table of splits"),
         ("ShapeNet.json", "{", "expected a list of taxonomy_id, train, val and test, got Expecting property"),
         ("ShapeNet.json", '[{"taxonomy_id": "1"}]', "expected a list .* got an entry without 'train'$"),
+        (
+            "ShapeNet.json",
+            '[{"taxonomy_id": "1", "train": [["a"]], "val": [], "test": []}]',
+            "expected a list .* got an entry of another kind$",
+        ),
         ("ShapeNet.json", "[null]", "expected a list .* got an entry of another kind$"),
     ],
 )

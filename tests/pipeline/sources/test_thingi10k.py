@@ -11,6 +11,8 @@ def test_files_of_a_thing_stay_together(tmp_path: Path) -> None:
     assert [(m.ref.synset, m.ref.model_id, m.group) for m in find(tmp_path).models] == [
         ("thingi10k", str(n), "") for n in range(3)
     ]
+    trees.write(tmp_path / "notes" / "contextual_data.csv", b"Thing ID,Date\n70,2014\n")  # of something else
+    assert not any(m.doubt for m in find(tmp_path).models)
     trees.write(tmp_path / "metadata" / "input_summary.csv", b"ID, Thing ID, License\n0, 70, x\n1, 70, x\n2, 71, x\n")
     trees.write(tmp_path / "metadata" / "contextual_data.csv", b"Thing ID, Date, Category\n70, 2014, Toys & Games\n")
     assert [(m.ref.synset, m.ref.model_id, m.group) for m in find(tmp_path).models] == [

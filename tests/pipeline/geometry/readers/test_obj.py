@@ -135,3 +135,8 @@ def test_a_file_read_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     for block in (1, 50, 1000):
         monkeypatch.setattr(obj, "BLOCK", block)
         assert all(np.array_equal(a, b) for a, b in zip(obj.read(data), whole, strict=True))
+
+
+def test_comments_may_be_filled_up_with_zeros() -> None:
+    data = (TETRAHEDRON + "# made by x\0\0\0\n").encode() + b"# y\n"
+    assert len(meshes.read(data, "obj").faces) == 4

@@ -26,6 +26,11 @@ def test_a_matrix_moves_and_what_trimesh_passes_over_is_refused() -> None:
         'MatrixTransform3D Matrix="2 0 0 0 0 2 0 0 0 0 2 0 5 0 0 1"', 'TranslateTransform3D OffsetX="5"'
     )
     model = MATRIX.replace("ModelVisual3D", "GeometryModel3D")
+    camera = MATRIX.replace("ModelVisual3D", "PerspectiveCamera").replace("Matrix", "Translate")
+    looked = scene("").replace(
+        b"<ModelVisual3D>", f"<PerspectiveCamera>{camera}</PerspectiveCamera><ModelVisual3D>".encode()
+    )
+    assert meshes.read(looked, "xaml").vertices.max(axis=0).tolist() == [1, 1, 0]
     for data, named in ((scene(shift), "TranslateTransform3D"), (scene("", model), "GeometryModel3D.Transform")):
         with pytest.raises(MeshError, match=f"got a transform of {named}") as caught:
             meshes.read(data, "xaml")
