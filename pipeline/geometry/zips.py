@@ -10,6 +10,7 @@ import zlib
 from pipeline.geometry.errors import MeshError
 
 MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
+PIECE = 1 << 16  # bytes that are read at a time
 # What zipfile raises of a zip: that it is none or cut, that an entry is damaged, that its compression is unknown to
 # Python (NotImplementedError), that it is encrypted (RuntimeError).
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
@@ -19,19 +20,20 @@ def content(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo) -> bytes:
     """What an entry holds.
 
     Raises:
-        MeshError: `too_large` (it announces more than MAX_BYTES), `unreadable` (it is neither stored nor deflated).
+        MeshError: `too_large` (it announces more than MAX_BYTES).
         BROKEN_ZIP: it is damaged, or holds more or less than it announces.
         KeyError: there is none of that name.
     """
     info = name if isinstance(name, zipfile.ZipInfo) else archive.getinfo(name)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise MeshError("unreadable", f"expected a stored or deflated zip entry, got type {info.compress_type}")
     refuse_large(info.file_size)
+    found, left = [], info.file_size
     with archive.open(info) as file:
-        found = file.read(info.file_size)  # without a size, zipfile would unpack all before it cuts
-    if len(found) != info.file_size:
-        raise zipfile.BadZipFile(f"{info.file_size} bytes announced, {len(found)} found")
-    return found
+        while left and (part := file.read(min(left, PIECE))):  # zipfile unpacks all that it reads before it cuts
+            found.append(part)
+            left -= len(part)
+    if left:
+        raise zipfile.BadZipFile(f"{info.file_size} bytes announced, {info.file_size - left} found")
+    return b"".join(found)
 
 
 def proved(data: bytes) -> bytes:

@@ -30,7 +30,7 @@ PLAN: dict[str, Any] = {
         "folds": 2,
         "trained_folds": 2,
         "seconds": 3000,
-        "common": {"train.samples": 64, "system.dice_weight": 0.5},
+        "common": {"train.samples": 32, "system.dice_weight": 0.5},
         "held": {"behind": {"background": True}, "same": {"project": "others"}},
         "settings": {
             "base": {},

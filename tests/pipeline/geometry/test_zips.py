@@ -67,6 +67,15 @@ def test_an_entry_that_ends_too_soon_is_damaged() -> None:
         assert zips.content(archive, "a") == b"abc"
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_however_an_entry_is_packed_it_is_read_whole(how: int) -> None:
+    whole, data = io.BytesIO(), bytes(range(251)) * 1000
+    with zipfile.ZipFile(whole, "w", how) as archive:
+        archive.writestr("a", data)
+    with zipfile.ZipFile(whole) as archive:
+        assert zips.content(archive, "a") == data
+
+
 def test_what_gzip_unpacks_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     import gzip
 
