@@ -11,9 +11,9 @@ from pipeline.geometry.errors import MeshError
 
 MAX_BYTES = 1 << 30  # of one file or entry; ShapeNetCore's largest mesh has a tenth of it
 PIECE = 1 << 16  # bytes that are read at a time
-# What zipfile raises of a zip: that it is none or cut, that an entry is damaged, that its compression is unknown to
-# Python (NotImplementedError), that it is encrypted (RuntimeError).
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
+# What zipfile raises of a zip: that it is none or cut, that an entry is damaged, and as RuntimeError that it is
+# encrypted or packed in a way unknown to Python.
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 def content(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo) -> bytes:

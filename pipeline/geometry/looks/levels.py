@@ -24,4 +24,4 @@ def _bytes(values: np.ndarray) -> np.ndarray:
         white = 1
     else:
         white = next((2**bits - 1 for bits in DEPTHS if brightest < 2**bits), brightest)
-    return np.nan_to_num(255.0 * values / max(white, 1)).clip(0, 255).astype(np.uint8)
+    return np.nan_to_num(255.0 * values / white).clip(0, 255).astype(np.uint8)

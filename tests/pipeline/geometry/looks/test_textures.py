@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.geometry.looks import textures
+from pipeline.geometry.looks.levels import eight_bits
 from pipeline.sources import pictures
 
 
@@ -58,3 +59,8 @@ def test_coordinates_far_out_are_brought_near_by_whole_textures() -> None:
     assert got.dtype == np.float32 and got.min() >= 0 and got.max() < 2.5
     assert np.array_equal((uv - got) % 1, np.zeros((1, 3, 2)))
     assert len({tuple(each) for each in (uv - got)[0].tolist()}) == 1
+
+
+def test_infinities_do_not_darken_the_rest() -> None:
+    values = np.array([[np.inf, np.nan, 0.5]], np.float32)
+    assert np.asarray(eight_bits(Image.fromarray(values))).tolist() == [[255, 0, 127]]
